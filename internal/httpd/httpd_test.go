@@ -1,0 +1,257 @@
+package httpd_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/health"
+	"outlook-connector/internal/httpd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeLogins plays the token store: one client, one state.
+type fakeLogins struct {
+	browserState string
+	completed    int
+}
+
+const knownState = "state-of-this-flow"
+
+func (f *fakeLogins) Begin(client string) (authorizeURL, state string, err error) {
+	if client != "contoso" {
+		return "", "", fault.New(fault.Poison, "no client named %q", client).WithHint("outlook-connector config check")
+	}
+	return "https://login.example/authorize?state=" + knownState, knownState, nil
+}
+
+func (f *fakeLogins) Complete(_ context.Context, browserState string, query url.Values) (client, account string, err error) {
+	f.browserState = browserState
+	if browserState == "" || browserState != query.Get("state") {
+		return "", "", errors.New("this browser did not start the sign-in")
+	}
+	f.completed++
+	return "contoso", "ann@contoso.example", nil
+}
+
+type setup struct {
+	url    string
+	logins *fakeLogins
+	checks *health.Checks
+	client *http.Client
+}
+
+func start(t *testing.T, change func(*httpd.Options)) setup {
+	t.Helper()
+	logins := &fakeLogins{}
+	checks := &health.Checks{}
+	opts := httpd.Options{
+		Listen: "127.0.0.1:0", Version: "test", Checks: checks, Logins: logins,
+		Log:     slog.New(slog.DiscardHandler),
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "outlook_up 1\n") }),
+		Status: func(ctx context.Context) httpd.Status {
+			return httpd.Status{
+				Version: "test", Conditions: checks.List(ctx),
+				Clients: []httpd.ClientStatus{{Name: "contoso", State: "needs_login", Hint: `<script>alert(1)</script>`}},
+			}
+		},
+	}
+	if change != nil {
+		change(&opts)
+	}
+	server, err := httpd.Listen(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve() }()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := server.Stop(context.Background()); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Errorf("stop: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return setup{server.URL(), logins, checks, &http.Client{
+		Jar: jar, Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (s setup) get(t *testing.T, path string, change func(*http.Request)) (code int, body string, header http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(req)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var buf bytes.Buffer
+	if _, err := buf.ReadFrom(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, buf.String(), resp.Header
+}
+
+func TestProbes(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	if code, body, _ := s.get(t, "/livez", nil); code != 200 || !strings.Contains(body, `"program": "outlook-connector"`) {
+		t.Errorf("livez: %d %s", code, body)
+	}
+	if code, _, _ := s.get(t, "/readyz", nil); code != 200 {
+		t.Errorf("readyz without conditions: %d", code)
+	}
+	s.checks.Add("nats", health.High, func(context.Context) error { return errors.New("not connected") })
+	code, body, _ := s.get(t, "/readyz", nil)
+	var answer struct {
+		Ready      bool
+		Conditions []health.Condition
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatal(err)
+	}
+	if code != 503 || answer.Ready || len(answer.Conditions) != 1 || answer.Conditions[0].Cause != "not connected" {
+		t.Errorf("readyz: %d %s", code, body)
+	}
+	if code, body, _ := s.get(t, "/metrics", nil); code != 200 || body != "outlook_up 1\n" {
+		t.Errorf("metrics: %d %q", code, body)
+	}
+}
+
+func TestSignInIsBoundToTheBrowserThatStartedIt(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	if code, body, _ := s.get(t, "/oauth/callback?code=c&state="+knownState, nil); code != 400 || !strings.Contains(body, "did not start") {
+		t.Errorf("callback of a browser without the cookie: %d %s", code, body)
+	}
+	code, _, header := s.get(t, "/oauth/start/contoso", nil)
+	if code != 302 || header.Get("Location") != "https://login.example/authorize?state="+knownState {
+		t.Fatalf("start: %d %s", code, header.Get("Location"))
+	}
+	if cookie := header.Get("Set-Cookie"); !strings.Contains(cookie, "HttpOnly") || !strings.Contains(cookie, "SameSite=Lax") {
+		t.Errorf("cookie: %s", cookie)
+	}
+	if code, _, _ := s.get(t, "/oauth/callback?code=c&state=another", nil); code != 400 || s.logins.browserState != "" {
+		t.Errorf("callback with another state: %d, browser state %q", code, s.logins.browserState)
+	}
+	code, body, _ := s.get(t, "/oauth/callback?code=c&state="+knownState, nil)
+	if code != 200 || !strings.Contains(body, "ann@contoso.example") || s.logins.completed != 1 {
+		t.Errorf("callback: %d %s", code, body)
+	}
+	if code, _, _ := s.get(t, "/oauth/callback?code=c&state="+knownState, nil); code != 400 {
+		t.Errorf("the cookie outlived its sign-in: %d", code)
+	}
+}
+
+func TestUnknownClientSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	code, body, _ := s.get(t, "/oauth/start/nobody", nil)
+	if code != 404 || !strings.Contains(body, "no client named") || !strings.Contains(body, "config check") {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
+func TestForeignHostNamesAreRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	for _, path := range []string{"/", "/livez", "/oauth/start/contoso", "/oauth/callback"} {
+		if code, _, _ := s.get(t, path, func(r *http.Request) { r.Host = "evil.example" }); code != http.StatusMisdirectedRequest {
+			t.Errorf("%s with a foreign host: %d", path, code)
+		}
+	}
+	if code, _, _ := s.get(t, "/livez", func(r *http.Request) { r.Host = "localhost:8480" }); code != 200 {
+		t.Errorf("localhost: %d", code)
+	}
+}
+
+func TestCredentialGuardsAllButProbesMetricsAndCallback(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *httpd.Options) { o.Credential = "s3cret" })
+	for path, want := range map[string]int{
+		"/": 401, "/status": 401, "/oauth/start/contoso": 401,
+		"/livez": 200, "/readyz": 200, "/metrics": 200, "/oauth/callback": 400, "/style.css": 200,
+	} {
+		if code, _, _ := s.get(t, path, nil); code != want {
+			t.Errorf("%s without credential: %d, want %d", path, code, want)
+		}
+	}
+	for name, set := range map[string]func(*http.Request){
+		"bearer": func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") },
+		"basic":  func(r *http.Request) { r.SetBasicAuth("anybody", "s3cret") },
+	} {
+		if code, _, _ := s.get(t, "/status", set); code != 200 {
+			t.Errorf("%s credential: %d", name, code)
+		}
+	}
+	if code, _, _ := s.get(t, "/status", func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cre") }); code != 401 {
+		t.Errorf("wrong credential: %d", code)
+	}
+}
+
+func TestPageShowsTheStatusAndEscapesIt(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	code, body, header := s.get(t, "/", nil)
+	if code != 200 || !strings.Contains(body, "Grant access to Outlook") || strings.Contains(body, "<script>") {
+		t.Errorf("page: %d %s", code, body)
+	}
+	if csp := header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") {
+		t.Errorf("CSP: %q", csp)
+	}
+}
+
+func TestStatusIsData(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	_, body, _ := s.get(t, "/status", nil)
+	var status httpd.Status
+	if err := json.Unmarshal([]byte(body), &status); err != nil || status.Version != "test" || len(status.Clients) != 1 {
+		t.Errorf("%v %s", err, body)
+	}
+}
+
+func TestTakenPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.Addr().String()
+	_, err = httpd.Listen(t.Context(), httpd.Options{Listen: address})
+	if err == nil || fault.HintOf(err) == "" || !strings.Contains(err.Error(), address) {
+		t.Errorf("taken port: %v (hint %q)", err, fault.HintOf(err))
+	}
+	s := start(t, func(o *httpd.Options) { o.Listen, o.FreePortIfTaken = address, true })
+	if code, _, _ := s.get(t, "/livez", nil); code != 200 || strings.HasSuffix(s.url, address) {
+		t.Errorf("free port instead: %d at %s", code, s.url)
+	}
+}

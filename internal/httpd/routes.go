@@ -1,0 +1,161 @@
+package httpd
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"html/template"
+	"net/http"
+
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/health"
+)
+
+//go:embed page.html
+var pageSource string
+
+//go:embed style.css
+var styleSource []byte
+
+var pages = template.Must(template.New("page").Parse(pageSource))
+
+// Program is how /livez names the program, so that a second process can tell
+// whether the holder of its port is one of its own.
+const Program = "outlook-connector"
+
+// livez says that the process turns. It checks nothing else: a process that
+// waits for NATS or Graph must not be restarted for it.
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"program": Program, "version": s.opts.Version})
+}
+
+// readyz lists the conditions; 503 while one of severity high fails.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	list := s.opts.Checks.List(r.Context())
+	code := http.StatusOK
+	if !health.Ready(list) {
+		code = http.StatusServiceUnavailable
+	}
+	writeJSON(w, code, map[string]any{"ready": code == http.StatusOK, "conditions": list})
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, s.opts.Status(r.Context()))
+}
+
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	status := s.opts.Status(r.Context())
+	s.render(w, http.StatusOK, "overview", map[string]any{
+		"Status": status, "Summary": health.Summary(status.Conditions),
+	})
+}
+
+// oauthStart sends the browser to the sign-in page and gives it the state it
+// must bring back.
+func (s *Server) oauthStart(w http.ResponseWriter, r *http.Request) {
+	authorizeURL, state, err := s.opts.Logins.Begin(r.PathValue("client"))
+	if err != nil {
+		s.failed(w, r, http.StatusNotFound, err)
+		return
+	}
+	//nolint:gosec // Secure follows the scheme: a loopback http redirect address cannot carry Secure cookies in every browser
+	http.SetCookie(w, &http.Cookie{
+		Name: s.stateCookie(state), Value: state, Path: "/", MaxAge: 600,
+		HttpOnly: true, Secure: s.opts.TLS != nil, SameSite: http.SameSiteLaxMode,
+	})
+	http.Redirect(w, r, authorizeURL, http.StatusFound)
+}
+
+// oauthCallback ends the sign-in. It redirects nowhere, so there is no open
+// redirect to abuse.
+func (s *Server) oauthCallback(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	var browserState string
+	if cookie, err := r.Cookie(s.stateCookie(query.Get("state"))); err == nil {
+		browserState = cookie.Value
+		//nolint:gosec // as where it was set
+		http.SetCookie(w, &http.Cookie{
+			Name: cookie.Name, Path: "/", MaxAge: -1,
+			HttpOnly: true, Secure: s.opts.TLS != nil, SameSite: http.SameSiteLaxMode,
+		})
+	}
+	client, account, err := s.opts.Logins.Complete(r.Context(), browserState, query)
+	if err != nil {
+		s.failed(w, r, http.StatusBadRequest, err)
+		return
+	}
+	s.opts.Log.InfoContext(r.Context(), "access granted", "client", client, "account", account)
+	s.render(w, http.StatusOK, "granted", map[string]any{"Client": client, "Account": account})
+}
+
+// stateCookie names the cookie of one sign-in. Each has its own, so that two
+// sign-ins in one browser do not overwrite each other's. The __Host- prefix
+// keeps other hosts from planting it; browsers accept it on https only.
+func (s *Server) stateCookie(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	name := "outlook-connector-" + hex.EncodeToString(sum[:8])
+	if s.opts.TLS != nil {
+		name = "__Host-" + name
+	}
+	return name
+}
+
+// failed shows an error to the person in front of the browser. The text comes
+// from marked errors, which carry no secrets.
+func (s *Server) failed(w http.ResponseWriter, r *http.Request, code int, err error) {
+	s.opts.Log.WarnContext(r.Context(), "sign-in refused", "error", err)
+	s.render(w, code, "failed", map[string]any{"Error": err.Error(), "Hint": fault.HintOf(err)})
+}
+
+// authenticated asks for the credential where one is configured.
+func (s *Server) authenticated(next http.HandlerFunc) http.Handler {
+	want := sha256.Sum256([]byte(s.opts.Credential.Reveal()))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.opts.Credential == "" {
+			next(w, r)
+			return
+		}
+		_, given, ok := r.BasicAuth()
+		if !ok {
+			given = bearer(r)
+		}
+		// Hashes have one length, so the comparison tells nothing about it.
+		if got := sha256.Sum256([]byte(given)); subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="outlook-connector", charset="UTF-8"`)
+			http.Error(w, "the credential of http.credential is needed", http.StatusUnauthorized)
+			return
+		}
+		next(w, r)
+	})
+}
+
+func bearer(r *http.Request) string {
+	const prefix = "Bearer "
+	if value := r.Header.Get("Authorization"); len(value) > len(prefix) && value[:len(prefix)] == prefix {
+		return value[len(prefix):]
+	}
+	return ""
+}
+
+func (s *Server) render(w http.ResponseWriter, code int, name string, data any) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(code)
+	if err := pages.ExecuteTemplate(w, name, data); err != nil {
+		s.opts.Log.Warn("page cut off", "page", name, "error", err)
+	}
+}
+
+func style(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	_, _ = w.Write(styleSource)
+}
+
+func writeJSON(w http.ResponseWriter, code int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(value) // fails only where the other side went away
+}

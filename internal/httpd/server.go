@@ -1,0 +1,221 @@
+// Package httpd is the process's HTTP side: health, metrics, the page with
+// "Grant access", and the end of the sign-in. It shows what others know and
+// decides nothing itself. Every route but health, metrics and the sign-in's
+// callback asks for the credential where one is configured.
+package httpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/health"
+	"outlook-connector/internal/seal"
+)
+
+// Logins carries out sign-ins.
+type Logins interface {
+	// Begin starts a sign-in of a client. It returns the address that the
+	// browser must visit, and the state that the browser must bring back.
+	Begin(client string) (authorizeURL, state string, err error)
+	// Complete ends a sign-in with what came to the callback. browserState is
+	// the state that this browser was given, "" if it was given none. It
+	// returns the client's name and the account that granted access.
+	Complete(ctx context.Context, browserState string, query url.Values) (client, account string, err error)
+}
+
+// Options say what the server shows. Checks, Metrics, Status, Logins and Log
+// must be set.
+type Options struct {
+	// Listen is the address, such as 127.0.0.1:8480; port 0 takes a free one.
+	Listen string
+	// FreePortIfTaken takes a free port of the same host where Listen is in
+	// use, instead of failing.
+	FreePortIfTaken bool
+	// TLS serves https; nil serves http.
+	TLS *tls.Config
+	// Credential protects everything but health, metrics and the callback:
+	// as a bearer token, or as the password of basic authentication with any
+	// user. Empty leaves it open, which the configuration allows on loopback
+	// only.
+	Credential seal.Secret
+	// Version is shown by /livez.
+	Version string
+	Checks  *health.Checks
+	Metrics http.Handler
+	// Status returns the snapshot behind /status and the page.
+	Status func(ctx context.Context) Status
+	Logins Logins
+	Log    *slog.Logger
+}
+
+// Status is the snapshot of a running process that /status and the page show.
+type Status struct {
+	Version    string             `json:"version"`
+	Roles      []string           `json:"roles"`
+	NATS       string             `json:"nats"`
+	TokenRole  string             `json:"token_role"`
+	Conditions []health.Condition `json:"conditions"`
+	Clients    []ClientStatus     `json:"clients"`
+	Feeds      []FeedStatus       `json:"feeds"`
+	Publishers []PublisherStatus  `json:"publishers"`
+	// DeadLetters counts the stored dead letters by kind (publish, event);
+	// nil where NATS did not say.
+	DeadLetters map[string]uint64 `json:"dead_letters"`
+}
+
+// ClientStatus is a client and its grant.
+type ClientStatus struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state"`
+	Account string    `json:"account,omitempty"`
+	Scopes  []string  `json:"scopes,omitempty"`
+	Expiry  time.Time `json:"expiry,omitzero"`
+	Hint    string    `json:"hint,omitempty"`
+}
+
+// FeedStatus is a feed as this process last polled it.
+type FeedStatus struct {
+	Subscription string    `json:"subscription"`
+	Mailbox      string    `json:"mailbox"`
+	Part         string    `json:"part"`
+	LastPoll     time.Time `json:"last_poll,omitzero"`
+	NextPoll     time.Time `json:"next_poll,omitzero"`
+	Error        string    `json:"error,omitempty"`
+	Hint         string    `json:"hint,omitempty"`
+}
+
+// PublisherStatus is a publisher and what it promises.
+type PublisherStatus struct {
+	Name     string   `json:"name"`
+	Client   string   `json:"client"`
+	Subject  string   `json:"subject"`
+	Entities []string `json:"entities"`
+	Delivery string   `json:"delivery"`
+}
+
+// Server is a listening HTTP server. Create it with [Listen], run it with
+// [Server.Serve] and end it with [Server.Stop].
+type Server struct {
+	opts     Options
+	listener net.Listener
+	http     *http.Server
+}
+
+// Listen opens the port, so that its address is known before anything is
+// served.
+func Listen(ctx context.Context, opts Options) (*Server, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", opts.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) && opts.FreePortIfTaken {
+		host, _, _ := net.SplitHostPort(opts.Listen)
+		listener, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fault.New(fault.Fatal, "http address %s is in use: %w", opts.Listen, err).
+			WithHint("stop the program that uses it, or set http.listen to another address")
+	}
+	if err != nil {
+		return nil, fault.New(fault.Fatal, "http: %w", err)
+	}
+	s := &Server{opts: opts, listener: listener}
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
+	}
+	if opts.TLS != nil {
+		s.listener = tls.NewListener(listener, opts.TLS)
+	}
+	return s, nil
+}
+
+// URL returns the root address of the server, without a trailing slash.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.opts.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + s.listener.Addr().String()
+}
+
+// Serve answers requests until [Server.Stop]; it then returns nil.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("http: %w", err)
+	}
+	return nil
+}
+
+// Stop lets running requests end, at most until ctx is over.
+func (s *Server) Stop(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("stop http: %w", err), s.http.Close())
+	}
+	return s.listener.Close()
+}
+
+// routes builds the route table. open routes need no credential: probes and
+// scrapers come without one, and the callback is protected by its state.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	open := func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, h) }
+	closed := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, s.authenticated(h)) }
+
+	open("GET /livez", s.livez)
+	open("GET /readyz", s.readyz)
+	open("GET /metrics", s.opts.Metrics.ServeHTTP)
+	open("GET /oauth/callback", s.oauthCallback)
+	open("GET /style.css", style)
+	closed("GET /oauth/start/{client}", s.oauthStart)
+	closed("GET /status", s.status)
+	closed("GET /{$}", s.page)
+
+	return s.guarded(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// guarded sets the headers every answer carries, and on a loopback listener
+// refuses other host names: a web page that rebinds its name to 127.0.0.1
+// must not reach us through the browser.
+func (s *Server) guarded(next http.Handler) http.Handler {
+	loopback := isLoopback(s.listener.Addr().String())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		if loopback && !isLoopback(r.Host) {
+			http.Error(w, "this address answers to localhost only", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isLoopback reports whether a host, with or without a port, is this machine.
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
