@@ -1,0 +1,101 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+)
+
+// answer is one HTTP answer while its body is being read.
+type answer struct {
+	status          int
+	header          http.Header
+	body            io.Reader // decompressed, guarded against a stall
+	clientRequestID string
+	secret          Token
+}
+
+// date returns the answer's own time, or the zero time.
+func (a *answer) date() time.Time {
+	at, err := http.ParseTime(a.header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+func (a *answer) requestID() string { return clip(a.header.Get("request-id"), 64) }
+
+func (a *answer) mediaType() string {
+	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	return kind
+}
+
+func (a *answer) html() bool {
+	kind := a.mediaType()
+	return kind == "text/html" || kind == "application/xhtml+xml"
+}
+
+// errTooLarge means that a body is over its cap.
+var errTooLarge = errors.New("the answer is too large")
+
+// capped reads at most left bytes and then fails, unlike io.LimitReader, whose
+// end looks like the end of the body.
+type capped struct {
+	from io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (c *capped) Read(p []byte) (int, error) {
+	if c.left < 0 {
+		return 0, errTooLarge
+	}
+	if int64(len(p)) > c.left+1 {
+		p = p[:c.left+1] // one more byte tells a full body from a longer one
+	}
+	n, err := c.from.Read(p)
+	if c.left -= int64(n); c.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}
+
+// minProgress is how many bytes count as progress.
+const minProgress = 4 << 10
+
+// steady gives up on a body that trickles. Only the time spent waiting for the
+// body counts, not the time that the caller takes between two reads.
+type steady struct {
+	from    io.Reader
+	window  time.Duration
+	abort   context.CancelCauseFunc // ends the request and with it a blocked Read
+	left    time.Duration
+	arrived int
+	size    int64
+}
+
+func newSteady(from io.Reader, window time.Duration, abort context.CancelCauseFunc) *steady {
+	return &steady{from: from, window: window, abort: abort, left: window}
+}
+
+// Read implements io.Reader.
+func (s *steady) Read(p []byte) (int, error) {
+	started := time.Now()
+	stall := time.AfterFunc(s.left, func() {
+		s.abort(fmt.Errorf("the body came slower than %d bytes in %v", minProgress, s.window))
+	})
+	n, err := s.from.Read(p)
+	stall.Stop()
+	s.size += int64(n)
+	if s.arrived += n; s.arrived >= minProgress {
+		s.arrived, s.left = 0, s.window
+	} else {
+		s.left = max(s.left-time.Since(started), time.Nanosecond)
+	}
+	return n, err
+}

@@ -1,0 +1,145 @@
+// Package graph is the one way to Microsoft Graph: it builds, sends and logs a
+// request, reads the answer or splits a page, and marks every error with its
+// remedy. It promises one HTTP attempt per call (a refused token is replaced
+// once, a 401 has no effect), no connection and no token to any host but the
+// configured one, and that an error says whether the request may have had its
+// effect. Repeating, queueing and storing are left to the callers, tokens to a
+// [TokenSource].
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outlook-connector/internal/seal"
+)
+
+// Token is an access token for the client's account.
+type Token struct {
+	// Access goes into the Authorization header.
+	Access seal.Secret
+	// ID names this very token for [TokenSource.Reject], such as a generation
+	// number; it must not be secret and may be empty.
+	ID string
+}
+
+// TokenSource yields access tokens for one client. Implementations are safe
+// for concurrent use.
+type TokenSource interface {
+	// Token returns a token to use now. Its errors carry their remedy
+	// (fault.Reauth where somebody must sign in again).
+	Token(ctx context.Context) (Token, error)
+	// Reject says that Graph answered 401 to this token, so that the next call
+	// of Token returns another one. Rejecting a token that has been replaced
+	// already must do nothing.
+	Reject(ctx context.Context, token Token)
+}
+
+// Options is what a Client is made of.
+type Options struct {
+	// Name is the configured name of the client; it labels metrics and logs.
+	Name string
+	// BaseURL is the root of the API with its version, such as
+	// "https://graph.microsoft.com/v1.0". Without a path it gets "/v1.0".
+	// Plain http is accepted for loopback addresses only.
+	BaseURL string
+	// Tokens is asked before every request.
+	Tokens TokenSource
+	// Application says that the tokens are the app's own, without a user. It
+	// only changes which permissions a hint names.
+	Application bool
+	// HTTP are timeouts, sizes and the dialer.
+	HTTP HTTP
+	// Limits bound the use of each mailbox.
+	Limits Limits
+	// LogRequests writes one line per HTTP attempt, without headers and bodies.
+	LogRequests bool
+	// Log may be nil.
+	Log *slog.Logger
+	// Registerer takes the metrics; it may be nil. Clients may share it.
+	Registerer prometheus.Registerer
+}
+
+// Client sends requests of one account to Graph. It is safe for concurrent
+// use. Close it when it is done with.
+type Client struct {
+	name        string
+	base        *url.URL
+	tokens      TokenSource
+	application bool
+	http        HTTP
+	transport   *transport
+	limits      *limiter
+	logRequests bool
+	log         *slog.Logger
+	metrics     *metrics
+}
+
+// New checks the options and returns a Client. It opens no connection.
+func New(o Options) (*Client, error) {
+	base, err := parseBase(o.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("graph client %s: %w", o.Name, err)
+	}
+	if o.Tokens == nil {
+		return nil, fmt.Errorf("graph client %s: no token source", o.Name)
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("graph client %s: %w", o.Name, err)
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	settings := o.HTTP.withDefaults()
+	return &Client{
+		name:        o.Name,
+		base:        base,
+		tokens:      o.Tokens,
+		application: o.Application,
+		http:        settings,
+		transport:   newTransport(base, settings),
+		limits:      newLimiter(o.Limits, m.throttleWait.WithLabelValues(o.Name).Add),
+		logRequests: o.LogRequests,
+		log:         log,
+		metrics:     m,
+	}, nil
+}
+
+// Close closes idle connections. Requests under way are not disturbed.
+func (c *Client) Close() { c.transport.close() }
+
+// parseBase checks the root of the API.
+func parseBase(text string) (*url.URL, error) {
+	base, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("the base URL is not a URL")
+	}
+	switch {
+	case base.Opaque != "" || base.Hostname() == "":
+		return nil, fmt.Errorf("the base URL %q names no host", text)
+	case base.User != nil:
+		return nil, errors.New("the base URL must not hold a user name or password")
+	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
+		return nil, fmt.Errorf("the base URL %q must end with its path", text)
+	case base.Scheme != "https" && (base.Scheme != "http" || !isLoopback(base.Hostname())):
+		return nil, fmt.Errorf("the base URL %q must be https (http only for a loopback address)", text)
+	}
+	base.Path = strings.TrimRight(base.Path, "/")
+	base.RawPath = ""
+	if base.Path == "" {
+		base.Path = "/v1.0"
+	}
+	if dotted(base.Path) {
+		return nil, fmt.Errorf("the base URL %q has dots for a segment", text)
+	}
+	base.Host = strings.ToLower(base.Host)
+	return base, nil
+}

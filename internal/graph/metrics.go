@@ -1,0 +1,130 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outlook-connector/internal/fault"
+)
+
+// metrics are shared by all clients of a registry; each has its name in the
+// label client.
+type metrics struct {
+	requests     *prometheus.CounterVec
+	duration     *prometheus.HistogramVec
+	retries      *prometheus.CounterVec
+	throttleWait *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_graph_requests_total",
+			Help: "HTTP requests to Microsoft Graph, by status code, or not_sent or no_answer where there was none.",
+		}, []string{"client", "method", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "outlook_graph_request_duration_seconds",
+			Help:    "Time of HTTP requests to Microsoft Graph, body included.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+		}, []string{"client", "method"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_graph_retries_total",
+			Help: "Requests to Microsoft Graph that have to be made again, by reason.",
+		}, []string{"client", "reason"}),
+		throttleWait: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_throttle_wait_seconds_total",
+			Help: "Time that requests were put off because their mailbox was busy or throttled.",
+		}, []string{"client"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	err := errors.Join(
+		share(reg, &m.requests), share(reg, &m.duration), share(reg, &m.retries), share(reg, &m.throttleWait),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return m, nil
+}
+
+// share registers a collector, or takes the one that another client of the
+// same registry has registered.
+func share[C prometheus.Collector](reg prometheus.Registerer, collector *C) error {
+	err := reg.Register(*collector)
+	if err == nil {
+		return nil
+	}
+	if taken, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := taken.ExistingCollector.(C); ok {
+			*collector = same
+			return nil
+		}
+	}
+	return err
+}
+
+// logEntry is what is told about one attempt.
+type logEntry struct {
+	call            *call
+	started         time.Time
+	status          int
+	requestID       string
+	clientRequestID string
+	repeat          bool
+	size            int64
+}
+
+// finish counts an attempt and, where wanted, logs it: the path's template and
+// not the path, and neither headers nor bodies.
+func (c *Client) finish(ctx context.Context, e logEntry, err error) {
+	took := time.Since(e.started)
+	code := strconv.Itoa(e.status)
+	if e.status == 0 {
+		code = fault.Of(err).Code
+	}
+	c.metrics.requests.WithLabelValues(c.name, e.call.method, code).Inc()
+	c.metrics.duration.WithLabelValues(c.name, e.call.method).Observe(took.Seconds())
+	if mark := fault.Of(err); mark != nil && mark.Kind == fault.Retry && !fault.Stopped(ctx, err) {
+		c.metrics.retries.WithLabelValues(c.name, retryReason(e.status)).Inc()
+	}
+	if !c.logRequests {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("client", c.name), slog.String("method", e.call.method), slog.String("path", e.call.template),
+		slog.Int("status", e.status), slog.Int64("ms", took.Milliseconds()), slog.String("request_id", e.requestID),
+		slog.String("client_request_id", e.clientRequestID), slog.Bool("retry", e.repeat),
+		slog.Int("sent_bytes", len(e.call.body)), slog.Int64("body_bytes", e.size),
+	}
+	if mark := fault.Of(err); mark != nil {
+		attrs = append(attrs, slog.String("code", mark.Code), slog.String("remedy", mark.Kind.String()))
+	}
+	c.log.LogAttrs(ctx, slog.LevelInfo, "graph request", attrs...)
+}
+
+// retryReason is a closed set: it is a label.
+func retryReason(status int) string {
+	switch {
+	case status == 0:
+		return "network"
+	case status == 429:
+		return "throttled"
+	case status == 409 || status == 412:
+		return "conflict"
+	case status == 408 || status == 504:
+		return "timeout"
+	case status >= 500:
+		return "unavailable"
+	case status >= 200 && status < 300:
+		return "body"
+	default:
+		return "other"
+	}
+}

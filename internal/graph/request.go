@@ -1,0 +1,235 @@
+package graph
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/fault"
+)
+
+// Request is one call of an operation. It holds parameters, never a URL: the
+// address is built by the catalogue. The one exception, Link, must fit the
+// operation and the mailbox.
+type Request struct {
+	// Operation is what to do; it must not be nil.
+	Operation *catalog.Operation
+	// Mailbox is "me", a user (principal name or object id), a group's id, or
+	// "-" for operations without a mailbox. The limits are kept under it, in
+	// lower case.
+	Mailbox string
+	// Group says that Mailbox is a group's id; see [catalog.Params].
+	Group bool
+	// Aliases are other names of the same mailbox, such as the user's object
+	// id. A link that Graph writes with one of them is accepted.
+	Aliases []string
+	// Path are the path parameters.
+	Path map[string]string
+	// Query are the query parameters, not escaped. With Link they are only
+	// checked: a link has them inside.
+	Query map[string]string
+	// Headers are those of [Headers]; others are refused.
+	Headers map[string]string
+	// Body is the body, nil for none. Graph takes 4 MB:
+	// https://learn.microsoft.com/graph/outlook-large-attachments
+	Body []byte
+	// ContentType is that of Body. Empty means "application/json".
+	ContentType string
+	// ClientRequestID is the GUID of the attempt, for callers that write it down
+	// before they send; empty makes one. Another attempt after a 401 has its
+	// own.
+	ClientRequestID string
+	// Link is an @odata.nextLink or @odata.deltaLink of an earlier page of
+	// this very feed, for [Client.Page]. It is checked before it is used.
+	Link string
+}
+
+// Headers returns the names of the headers that a request may bring, as
+// https://learn.microsoft.com/graph/use-the-api#headers and the reference use
+// them. Everything else (the token, the ids, lengths, encodings) is set here.
+func Headers() []string { return slices.Sorted(maps.Values(allowedHeaders())) }
+
+// allowedHeaders maps lower-case names to the usual spelling.
+func allowedHeaders() map[string]string {
+	allowed := make(map[string]string)
+	for _, name := range []string{
+		"Accept", "Accept-Language", "ConsistencyLevel", "Content-Type",
+		"If-Match", "If-None-Match", "Prefer", "x-ms-throttle-priority",
+	} {
+		allowed[strings.ToLower(name)] = name
+	}
+	return allowed
+}
+
+// maxHeader bounds one header value in bytes.
+const maxHeader = 8 << 10
+
+// call is a checked request, ready to be sent once or, after a 401, twice.
+type call struct {
+	op       *catalog.Operation
+	method   string
+	template string
+	url      *url.URL
+	header   http.Header
+	body     []byte
+	mailbox  string // the key of the limits
+	id       string // of the first attempt
+	rule     linkRule
+}
+
+// safe reports whether the call has no effect, so that an unknown end of it
+// does no harm.
+func (k *call) safe() bool { return k.method == http.MethodGet || k.method == http.MethodHead }
+
+// prepare checks a request and builds its address. Every error is Poison or,
+// for a stored link that does not fit, Resync.
+func (c *Client) prepare(req Request) (*call, error) {
+	if req.Operation == nil {
+		return nil, fault.New(fault.Poison, "request names no operation").WithCode("entity_unknown")
+	}
+	target, err := req.Operation.Build(catalog.Params{
+		Mailbox: req.Mailbox, Group: req.Group, Path: req.Path, Query: req.Query,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", req.Operation.ID, err)
+	}
+	address, err := c.address(target)
+	if err != nil {
+		return nil, err
+	}
+	k := &call{
+		op: req.Operation, method: req.Operation.Method, template: target.Template, url: address,
+		body: req.Body, mailbox: limitKey(req.Mailbox), rule: c.linkRule(target, req.Aliases),
+	}
+	if k.id = req.ClientRequestID; k.id != "" && !guid.MatchString(k.id) {
+		return nil, fault.New(fault.Poison, "client-request-id is not a GUID").WithCode("header_refused")
+	}
+	if k.header, err = checkHeaders(req.Headers); err != nil {
+		return nil, err
+	}
+	if req.Link != "" && k.method != http.MethodGet {
+		return nil, fault.New(fault.Poison, "%s is not read by pages, so it takes no link", k.op.ID).WithCode("link_refused")
+	}
+	if req.Link != "" {
+		if k.url, err = k.rule.parse(req.Link); err != nil {
+			return nil, &fault.Error{
+				Kind: fault.Resync, Code: "link_refused", Err: fmt.Errorf("stored link: %w", err),
+				Hint: "the stored link does not belong to this feed, so the feed is read again from its start",
+			}
+		}
+	}
+	if k.body != nil && k.header.Get("Content-Type") == "" {
+		contentType := req.ContentType
+		if contentType == "" {
+			contentType = "application/json"
+		}
+		if !validHeaderValue(contentType) {
+			return nil, fault.New(fault.Poison, "content type is not a header value").WithCode("header_refused")
+		}
+		k.header.Set("Content-Type", contentType)
+	}
+	return k, nil
+}
+
+// address joins the base and a target and makes sure that parsing changed
+// nothing about it.
+func (c *Client) address(target catalog.Target) (*url.URL, error) {
+	text := c.base.Scheme + "://" + c.base.Host + c.base.EscapedPath() + target.Path
+	u, err := url.Parse(text)
+	if err != nil || !strings.HasPrefix(target.Path, "/") || u.EscapedPath() != c.base.EscapedPath()+target.Path ||
+		u.RawQuery != "" || u.Fragment != "" || dotted(u.Path) {
+		return nil, fault.New(fault.Poison, "path %s is not a plain path", target.Template).WithCode("path_refused")
+	}
+	u.RawQuery = target.RawQuery
+	return u, nil
+}
+
+// checkHeaders copies the caller's headers if each may be sent.
+func checkHeaders(headers map[string]string) (http.Header, error) {
+	allowed := allowedHeaders()
+	out := make(http.Header, len(headers)+6)
+	for name, value := range headers {
+		known, ok := allowed[strings.ToLower(name)]
+		if !ok {
+			return nil, fault.New(fault.Poison, "header %q may not be set", clip(name, 64)).WithCode("header_refused").
+				WithHint("headers that may be set: %s", strings.Join(Headers(), ", "))
+		}
+		if !validHeaderValue(value) {
+			return nil, fault.New(fault.Poison, "header %s has a value that cannot be sent", known).WithCode("header_refused")
+		}
+		key := textproto.CanonicalMIMEHeaderKey(known)
+		if out.Values(key) != nil {
+			return nil, fault.New(fault.Poison, "header %s is there twice", known).WithCode("header_refused")
+		}
+		out.Set(key, value)
+	}
+	return out, nil
+}
+
+// validHeaderValue accepts visible ASCII, spaces and tabs. A line break would
+// start a header of the sender's own choice.
+func validHeaderValue(value string) bool {
+	if len(value) > maxHeader {
+		return false
+	}
+	for i := range len(value) {
+		if b := value[i]; b != '\t' && (b < ' ' || b > '~') {
+			return false
+		}
+	}
+	return true
+}
+
+// request makes the HTTP request of one attempt.
+func (c *Client) request(ctx context.Context, k *call, token Token, id string) (*http.Request, error) {
+	var body io.Reader
+	if k.body != nil {
+		// A bytes.Reader, so that net/http knows the length and can rewind: on
+		// a stale connection it starts over if nothing was written.
+		body = bytes.NewReader(k.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, k.method, k.url.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	req.URL = k.url
+	req.Header = k.header.Clone()
+	if req.Header.Get("Accept") == "" {
+		req.Header.Set("Accept", "application/json, */*;q=0.5")
+	}
+	req.Header.Set("User-Agent", c.http.UserAgent)
+	// For support only; Graph does not take it for an idempotency key:
+	// https://learn.microsoft.com/graph/best-practices-concept#reliability-and-support
+	req.Header.Set("client-request-id", id)
+	req.Header.Set("return-client-request-id", "true")
+	req.Header.Set("Authorization", "Bearer "+token.Access.Reveal())
+	return req, nil
+}
+
+var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
+// newGUID returns a random UUID (version 4).
+func newGUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: https://pkg.go.dev/crypto/rand#Read
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// limitKey is the name under which a mailbox's limits are kept.
+func limitKey(mailbox string) string {
+	if mailbox == "" {
+		return "-"
+	}
+	return strings.ToLower(mailbox)
+}
