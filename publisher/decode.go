@@ -1,0 +1,295 @@
+package publisher
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"outlook-connector/internal/fault"
+)
+
+// Limits of a command. Graph takes requests of up to 4 MB
+// (https://learn.microsoft.com/graph/api/user-post-messages), so a longer
+// command could not be sent; and nothing in its schema nests anywhere near
+// this deep.
+const (
+	maxCommand = 4 << 20
+	maxDepth   = 100
+)
+
+// members are the members of a command, in the order in which they are told.
+var members = [...]string{"mailbox", "entity", "method", "path", "query", "headers", "payload", "payload_blob"}
+
+// request is what a command asks for. The zero value asks for nothing.
+type request struct {
+	mailbox, entity, method string
+	// path, query and headers map names to values; nil takes a default away.
+	path, query, headers map[string]*string
+	// payload is a JSON object, or nil.
+	payload jsontext.Value
+}
+
+// decode reads a command. It is strict where a lenient reader would guess: a
+// member that is there twice, text that is not UTF-8 and an unknown member are
+// refused, because two readers of such a message may see different commands.
+// A member that is null is the same as one that is not there.
+//
+// subject is what the sentences are about: "the message".
+func decode(subject string, data []byte) (request, error) {
+	if err := checkText(subject, data); err != nil {
+		return request{}, err
+	}
+	var r request
+	dec := jsontext.NewDecoder(bytes.NewReader(data))
+	if _, err := dec.ReadToken(); err != nil { // the brace, which checkText saw
+		return request{}, notJSON(subject, data, err)
+	}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return request{}, notJSON(subject, data, err)
+		}
+		member := name.String()
+		value, err := dec.ReadValue()
+		if err != nil {
+			return request{}, notJSON(subject, data, err)
+		}
+		if err := r.set(subject, member, value); err != nil {
+			return request{}, err
+		}
+	}
+	return r, nil
+}
+
+// checkText walks over the whole text once, so that what follows may rely on
+// its being one JSON object of bounded size and depth.
+func checkText(subject string, data []byte) error {
+	switch {
+	case len(data) > maxCommand:
+		return refuse("too_large", "%s has %d bytes; a command may have %d", subject, len(data), maxCommand).
+			WithHint("Outlook takes requests of up to 4 MB; larger attachments need an upload session")
+	case len(bytes.TrimSpace(data)) == 0:
+		return refuse("bad_message", "%s is empty", subject).WithHint(`send a JSON object, such as {"payload": {…}}`)
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")), bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return refuse("bad_message", "%s begins with a byte order mark", subject).
+			WithHint("send UTF-8 without a byte order mark")
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(data))
+	switch kind := dec.PeekKind(); kind {
+	case '{', 0: // 0: not JSON; the walk says why
+	default:
+		return refuse("bad_message", "%s must be a JSON object, not %s", subject, kindName(kind)).
+			WithHint(`send a JSON object, such as {"payload": {…}}`)
+	}
+	for {
+		_, err := dec.ReadToken()
+		if err != nil {
+			return notJSON(subject, data, err)
+		}
+		if dec.StackDepth() > maxDepth {
+			return refuse("bad_message", "%s is nested more than %d deep at byte %d", subject, maxDepth, dec.InputOffset())
+		}
+		if dec.StackDepth() == 0 {
+			break
+		}
+	}
+	end := dec.InputOffset()
+	if rest := bytes.TrimLeft(data[end:], " \t\r\n"); len(rest) > 0 {
+		at := len(data) - len(rest)
+		return refuse("bad_message", "%s goes on after its object, at %s", subject, position(data, int64(at))).
+			WithHint("send one JSON object a message")
+	}
+	return nil
+}
+
+// notJSON says what is wrong with a text, and where.
+func notJSON(subject string, data []byte, err error) error {
+	at, place := int64(len(data)), ""
+	cause := err
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		at, cause = syntax.ByteOffset, syntax.Err
+		if syntax.JSONPointer != "" {
+			place = ", in " + clip(string(syntax.JSONPointer))
+		}
+	}
+	text := cause.Error()
+	code, hint := "bad_message", ""
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		text = "it ends too early"
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return refuse(code, "%s has a member twice, at %s%s", subject, position(data, at), place).
+			WithHint("leave one of them out")
+	case strings.Contains(text, "UTF-8"):
+		hint = "send UTF-8 text"
+	case at < int64(len(data)) && data[at] == '\'':
+		hint = `JSON text stands in double quotes: "…"`
+	case at < int64(len(data)) && data[at] == ',':
+		hint = "JSON takes no comma after the last member"
+	}
+	return refuse(code, "%s is not JSON: %s, at %s%s", subject, text, position(data, at), place).WithHint("%s", hint)
+}
+
+// position tells an offset as people count: by line and column, from one.
+func position(data []byte, at int64) string {
+	before := data[:min(max(at, 0), int64(len(data)))]
+	line := 1 + bytes.Count(before, []byte("\n"))
+	column := len(before) - (bytes.LastIndexByte(before, '\n') + 1) + 1
+	return formatPosition(line, column)
+}
+
+// set takes one member of a command.
+func (r *request) set(subject, member string, value jsontext.Value) error {
+	null := value.Kind() == 'n'
+	var err error
+	switch member {
+	case "mailbox":
+		r.mailbox, err = text(subject, member, value)
+	case "entity":
+		r.entity, err = text(subject, member, value)
+	case "method":
+		r.method, err = text(subject, member, value)
+	case "path":
+		r.path, err = texts(subject, member, value)
+	case "query":
+		r.query, err = texts(subject, member, value)
+	case "headers":
+		r.headers, err = texts(subject, member, value)
+	case "payload":
+		if null {
+			return nil
+		}
+		if value.Kind() != '{' {
+			return refuse("bad_message", "payload of %s must be a JSON object, not %s", subject, kindName(value.Kind())).
+				WithHint("bodies that are not JSON objects (MIME text, photos) are not supported yet")
+		}
+		r.payload = value.Clone()
+		err = refuseBlobs(value)
+	case "payload_blob":
+		if !null {
+			return refuse("not_supported", "payload_blob is not supported yet").WithHint("put the body into payload")
+		}
+	default:
+		return unknownMember(subject, member)
+	}
+	return err
+}
+
+func unknownMember(subject, member string) error {
+	err := refuse("unknown_member", "%s has an unknown member %q", subject, clip(member))
+	if near := nearest(member, members[:]); near != "" {
+		return err.WithHint("did you mean %q?", near)
+	}
+	return err.WithHint(`what the API reference calls the request body goes into payload: {"payload": {%q: …}}; the members are %s`,
+		clip(member), list(members[:]))
+}
+
+// text reads a member that is text.
+func text(subject, member string, value jsontext.Value) (string, error) {
+	switch value.Kind() {
+	case 'n':
+		return "", nil
+	case '"':
+		s, err := jsontext.AppendUnquote(nil, value)
+		return string(s), err
+	default:
+		return "", refuse("bad_message", "%s of %s must be text, not %s", member, subject, kindName(value.Kind()))
+	}
+}
+
+// texts reads an object of texts. Numbers and booleans are taken as they are
+// written, because {"$top": 10} is what everybody types.
+func texts(subject, member string, value jsontext.Value) (map[string]*string, error) {
+	var found map[string]*string
+	if value.Kind() == 'n' {
+		return found, nil
+	}
+	if value.Kind() != '{' {
+		return nil, refuse("bad_message", "%s of %s must be a JSON object, not %s", member, subject, kindName(value.Kind()))
+	}
+	found = make(map[string]*string)
+	dec := jsontext.NewDecoder(bytes.NewReader(value))
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	for dec.PeekKind() != '}' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		name := token.String()
+		entry, err := dec.ReadValue()
+		if err != nil {
+			return nil, err
+		}
+		switch entry.Kind() {
+		case 'n':
+			found[name] = nil
+		case '"':
+			s, err := text(subject, name, entry)
+			if err != nil {
+				return nil, err
+			}
+			found[name] = &s
+		case '0', 't', 'f':
+			found[name] = new(string(entry))
+		default:
+			return nil, refuse("bad_message", "%s.%s of %s must be text, a number or a boolean, not %s",
+				member, clip(name), subject, kindName(entry.Kind()))
+		}
+	}
+	return found, nil
+}
+
+// blobPlace is where a payload names an attachment in the object store.
+var blobPlace = regexp.MustCompile(`/attachments/[0-9]+/blob$`)
+
+// refuseBlobs refuses attachments that name an object of the object store.
+// Sent on as they are, Graph would refuse them with a text about a property
+// that the sender cannot find in any reference.
+func refuseBlobs(payload jsontext.Value) error {
+	if !bytes.Contains(payload, []byte(`"blob"`)) {
+		return nil
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(payload))
+	for {
+		if _, err := dec.ReadToken(); err != nil {
+			return nil //nolint:nilerr // the end: the text was checked
+		}
+		if place := string(dec.StackPointer()); blobPlace.MatchString(place) {
+			return refuse("not_supported", "payload%s: attachments from the object store are not supported yet", place).
+				WithHint("give the attachment as contentBytes")
+		}
+	}
+}
+
+func kindName(kind jsontext.Kind) string {
+	switch kind {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "text"
+	case '0':
+		return "a number"
+	case '[':
+		return "an array"
+	case '{':
+		return "an object"
+	default:
+		return "something else"
+	}
+}
+
+// asFault keeps a marked error and marks any other as a command's own fault.
+func asFault(err error) *fault.Error {
+	if marked, ok := errors.AsType[*fault.Error](err); ok {
+		return marked
+	}
+	return &fault.Error{Kind: fault.Poison, Code: "bad_message", Err: err}
+}

@@ -1,0 +1,246 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"outlook-connector/internal/fault"
+)
+
+// patienceTelling bounds the telling of one outcome.
+const patienceTelling = 20 * time.Second
+
+// maxProblem and maxStack bound what goes into an outcome and a dead letter.
+const (
+	maxProblem = 2 << 10
+	maxStack   = 8 << 10
+)
+
+// ending is how a command ends.
+type ending struct {
+	state   state
+	plan    plan   // as far as it is known
+	answer  Answer // of the last attempt, where there was one now
+	problem *fault.Error
+	stack   string
+}
+
+// finish writes the end of the command into the ledger and then tells it, in
+// this order: what is told first and recorded after could be told otherwise by
+// the next worker. It returns false where somebody else moved the record.
+func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
+	next := j.rec
+	next.State = e.state
+	next.Stack = clipTo(e.stack, maxStack)
+	next.Outcome = j.outcome(e)
+	next.Mailbox, next.Entity = next.Outcome.Mailbox, next.Outcome.Entity
+	switch err := j.settle(ctx, next); {
+	case errors.Is(err, ErrConflict):
+		if isSuccess(e.answer.Status) {
+			j.log.WarnContext(ctx, "answer came after somebody else had settled the command",
+				"status", e.answer.Status, "request_id", e.answer.RequestID, "client_request_id", e.answer.ClientRequestID)
+		}
+		return Verdict{}, false
+	case err != nil:
+		return j.journalTrouble(ctx, err), true
+	}
+	j.count(ctx, e.plan.notBefore, next.Outcome)
+	return j.tell(ctx), true
+}
+
+// outcome is what the sender is told.
+func (j *job) outcome(e ending) *Outcome {
+	o := &Outcome{
+		ID: j.who.id, Publisher: j.m.Publisher,
+		Mailbox: orElse(e.plan.mailbox, j.rec.Mailbox), Entity: j.rec.Entity,
+		Outcome: string(e.state),
+		Status:  e.answer.Status, RequestID: e.answer.RequestID, ClientRequestID: e.answer.ClientRequestID,
+		Attempts: j.rec.Attempts, ReceivedAt: j.m.Received.UTC(), FinishedAt: j.w.now().UTC(),
+	}
+	if e.plan.op != nil {
+		o.Entity = e.plan.op.ID
+	}
+	if e.state == stateDone {
+		o.takeBody(e.answer.Body)
+		return o
+	}
+	if o.ClientRequestID == "" && j.rec.Attempts > 0 {
+		// Without an answer of its own it ends by the last attempt's.
+		o.ClientRequestID = j.rec.Try
+		if last := j.rec.Cause; last != nil && last.ClientRequestID == j.rec.Try {
+			o.Status, o.RequestID = last.Status, last.RequestID
+		}
+	}
+	problem := problemOf(e.problem)
+	if e.state == stateUncertain && problem.Code != "uncertain_effect" {
+		problem.Message += "; an earlier request may have had its effect all the same"
+		problem.Hint = orElse(problem.Hint, "look in the mailbox before you send it again")
+	}
+	o.Error = &problem
+	if len(e.answer.Body) > 0 {
+		o.takeBody(e.answer.Body)
+	}
+	return o
+}
+
+// problemOf turns an error into sentences.
+func problemOf(err *fault.Error) Problem {
+	return Problem{Code: orElse(err.Code, err.Kind.String()), Message: clipTo(err.Error(), maxProblem), Hint: clipTo(fault.HintOf(err), maxProblem)}
+}
+
+func clipTo(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
+}
+
+// count counts and logs an end, once: where it was written into the ledger.
+func (j *job) count(ctx context.Context, notBefore time.Time, o *Outcome) {
+	j.w.metrics.commands.WithLabelValues(j.label, o.Outcome).Inc()
+	took := max(o.FinishedAt.Sub(later(j.m.Received, notBefore)), 0)
+	j.w.metrics.duration.WithLabelValues(j.label).Observe(took.Seconds())
+	attrs := []slog.Attr{
+		slog.String("entity", o.Entity), slog.String("mailbox", o.Mailbox), slog.Int("status", o.Status),
+		slog.Int("attempts", o.Attempts), slog.String("request_id", o.RequestID),
+		slog.String("client_request_id", o.ClientRequestID), slog.Duration("took", took),
+	}
+	if o.Error != nil {
+		attrs = append(attrs, slog.String("code", o.Error.Code), slog.String("error", o.Error.Message), slog.String("hint", o.Error.Hint))
+	}
+	switch state(o.Outcome) {
+	case stateDone:
+		j.log.LogAttrs(ctx, slog.LevelInfo, "command done", attrs...)
+	case stateFailed:
+		j.log.LogAttrs(ctx, slog.LevelWarn, "command failed", attrs...)
+	default:
+		j.log.LogAttrs(ctx, slog.LevelError, "command uncertain", attrs...)
+	}
+}
+
+// tell tells the outcome that the ledger has. After a crash it is told again,
+// in the same words. A second message with the same key is told the old
+// outcome and makes no dead letter of its own.
+func (j *job) tell(ctx context.Context) Verdict {
+	a := announcement{outcome: *j.rec.Outcome, stack: j.rec.Stack, dedupe: j.who.key}
+	a.dead = j.rec.State != stateDone && j.rec.Source == j.who.source
+	return j.announce(ctx, a)
+}
+
+// reused ends a message whose key belongs to a command with another text. The
+// ledger keeps the first command's record.
+func (j *job) reused(ctx context.Context) Verdict {
+	problem := refuse("key_reused", "the id %q was used before for a command with another text", j.who.id).
+		WithHint("give each command a %s of its own", headerMsgID)
+	return j.apart(ctx, stateFailed, problem)
+}
+
+// unreadable waits for a program that can read the record, and gives up like
+// any other command.
+func (j *job) unreadable(ctx context.Context, err error) Verdict {
+	patience := DefaultGiveUpAfter
+	if j.def != nil {
+		patience = j.def.GiveUpAfter
+	}
+	if j.w.now().Before(j.m.Received.Add(patience)) {
+		j.log.ErrorContext(ctx, "ledger record is not readable, command waits", "error", err,
+			"hint", "a newer outlook-connector may have written it: update this one")
+		return Again(j.w.spread(delayMost))
+	}
+	problem := refuse("ledger_unreadable", "gave up after %s: %w", patience, err).
+		WithHint("look in the mailbox before you send it again")
+	return j.apart(ctx, stateUncertain, problem)
+}
+
+// apart ends a message beside the ledger, whose record is not its own.
+func (j *job) apart(ctx context.Context, to state, problem *fault.Error) Verdict {
+	j.rec = record{}
+	o := j.outcome(ending{state: to, problem: problem})
+	v := j.announce(ctx, announcement{outcome: *o, dedupe: j.who.key + "." + j.who.source, dead: true})
+	if v.Ack {
+		j.count(ctx, time.Time{}, o)
+	}
+	return v
+}
+
+// announcement is what is told of an end.
+type announcement struct {
+	outcome Outcome
+	stack   string
+	dead    bool   // with a dead letter
+	dedupe  string // of the dead letter
+}
+
+// announce tells an outcome: dead letter, result, reply, and the message may
+// go. The dead letter is first, because once the result is out nobody may look
+// for more.
+func (j *job) announce(ctx context.Context, a announcement) Verdict {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceTelling)
+	defer cancel()
+	if a.dead {
+		if err := j.bury(ctx, letter(j.m, j.who, a.dedupe, a.outcome, a.stack)); err != nil {
+			return j.untold(ctx, "dead letter", err)
+		}
+	}
+	body, err := encodeOutcome(a.outcome)
+	if err == nil {
+		err = j.w.outcomes.Result(ctx, j.who.id, body)
+	}
+	if err != nil && fault.KindOf(err) == fault.Poison {
+		a.outcome.Body, a.outcome.BodyOmitted = nil, len(a.outcome.Body)
+		if body, err = encodeOutcome(a.outcome); err == nil {
+			err = j.w.outcomes.Result(ctx, j.who.id, body)
+		}
+	}
+	if err != nil {
+		return j.untold(ctx, "result", err)
+	}
+	if j.reply != "" {
+		// A reply is a copy, and core NATS promises no delivery of it; the result
+		// is stored. It must not hold the command back.
+		if err := j.w.outcomes.Reply(ctx, j.reply, body); err != nil {
+			j.log.WarnContext(ctx, "reply not sent", "error", err)
+		}
+	}
+	return Ack()
+}
+
+// bury stores a dead letter, if need be without the message in it.
+func (j *job) bury(ctx context.Context, l DeadLetter) error {
+	err := j.w.outcomes.Dead(ctx, j.shelf, l)
+	if err == nil || fault.KindOf(err) != fault.Poison {
+		return err
+	}
+	j.log.ErrorContext(ctx, "dead letter stored without its message, which is too long", "bytes", len(j.m.Data), "error", err)
+	l.Data, l.DataBase64, l.DataOmitted = nil, nil, len(j.m.Data)
+	l.Outcome.BodyOmitted, l.Outcome.Body = max(len(l.Outcome.Body), l.Outcome.BodyOmitted), nil
+	return j.w.outcomes.Dead(ctx, j.shelf, l)
+}
+
+// untold gives a message back whose end could not be told. The ledger has it,
+// so that the next delivery only tells.
+func (j *job) untold(ctx context.Context, what string, err error) Verdict {
+	j.log.WarnContext(ctx, "outcome could not be told, command waits", "what", what, "remedy", fault.KindOf(err).String(), "error", err)
+	return Again(j.w.spread(delayTelling))
+}
+
+// panicked ends a command over which the program stumbled: a panic is that
+// message's failure, not the process's.
+func (j *job) panicked(ctx context.Context, p any) Verdict {
+	stack := string(debug.Stack())
+	j.w.metrics.panics.WithLabelValues(j.label).Inc()
+	j.log.ErrorContext(ctx, "panic while handling a command", "panic", fmt.Sprint(p), "stack", stack)
+	if j.rec.State.terminal() {
+		return Again(j.w.spread(delayPanic))
+	}
+	problem := refuse("panic", "the connector stumbled over this command: %v", p).
+		WithHint("this is a mistake in the connector; please report it with the stack in the dead letter")
+	if v, ok := j.finish(ctx, ending{state: j.unanswered(), problem: problem, stack: stack}); ok {
+		return v
+	}
+	return Again(j.w.spread(delayHeld))
+}

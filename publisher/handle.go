@@ -1,0 +1,267 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/fault"
+)
+
+// Delays with which a message goes back where nothing asks for a certain one.
+// Each is the most; a random part of it is taken, so that many messages do not
+// come back together.
+const (
+	delayFull    = 500 * time.Millisecond // the publisher's InFlight is used up
+	delayHeld    = 2 * time.Second        // the same command is being worked on
+	delayBusy    = time.Second            // no slot of the mailbox, and no hint when
+	delayJournal = 5 * time.Second
+	delayTelling = 5 * time.Second
+	delayPanic   = time.Minute
+	delayFirst   = time.Second // of the backoff: doubled with each attempt
+	delayMost    = 5 * time.Minute
+	delayLeast   = 100 * time.Millisecond
+	delayReauth  = 10 * time.Second // a person has to act; each try asks the token store
+)
+
+// maxDelay is the longest time for which a message is given back; one that is
+// put off for longer comes by in between, which keeps its delay right when
+// clocks are set.
+const maxDelay = time.Hour
+
+// takeOver is how long a record that belongs to another message with the same
+// key is left alone. That message is redelivered much sooner than this; where
+// it is not, it is gone.
+const takeOver = 5 * time.Minute
+
+// maxRounds bounds how often one delivery starts over because somebody else
+// moved its record.
+const maxRounds = 4
+
+// Worker carries out commands. It keeps nothing that cannot be lost, and any
+// number of them may share a journal.
+type Worker struct {
+	catalog       *catalog.Catalog
+	outlook       Outlook
+	journal       Journal
+	outcomes      Outcomes
+	slots         Slots
+	replyPrefixes []string
+	log           *slog.Logger
+	metrics       *metrics
+	now           func() time.Time
+	jitter        func(most time.Duration) time.Duration
+	publishers    map[string]*definition
+	names         []string
+
+	mu       sync.Mutex
+	held     map[string]struct{} // keys of the commands in hand
+	unstored map[string]record   // what the journal could not take
+}
+
+// job is one delivery being worked on. It belongs to one goroutine.
+type job struct {
+	w     *Worker
+	m     Message
+	def   *definition // nil: no such publisher
+	label string      // of the metrics: a publisher's name, or "unknown"
+	shelf string      // of the dead letters: any name that can be one, or "unknown"
+	who   identity
+	reply string // subject for a copy of the outcome, or ""
+	log   *slog.Logger
+
+	rec record // as stored at revision rev
+	rev uint64
+}
+
+// Handle works on one delivery of a command until it has ended or has to wait,
+// and says what to do with the delivery. It may be called from any number of
+// goroutines; it starts none.
+//
+// When ctx ends, a request that is under way is left to the [Outlook] to
+// break off, and what came of it is still recorded: Handle then returns within
+// a bounded time (twice 20 seconds where the journal and the outcomes are gone
+// as well, at once where they are not).
+func (w *Worker) Handle(ctx context.Context, m Message) (v Verdict) {
+	j := w.open(m)
+	defer func() {
+		// A panic that is left here came while the command was being ended. What
+		// is stored is stored; the next delivery goes on from there.
+		if p := recover(); p != nil {
+			w.metrics.panics.WithLabelValues(j.label).Inc()
+			j.log.ErrorContext(ctx, "panic while ending a command", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			v = Again(w.spread(delayPanic))
+		}
+	}()
+	if j.def != nil {
+		select {
+		case j.def.free <- struct{}{}:
+			defer func() { <-j.def.free }()
+		default:
+			return Again(w.spread(delayFull))
+		}
+	}
+	if !w.hold(j.who.key) {
+		j.log.DebugContext(ctx, "command is in hand already")
+		return Again(w.spread(delayHeld))
+	}
+	defer w.letGo(j.who.key)
+	gauge := w.metrics.inFlight.WithLabelValues(j.label)
+	gauge.Inc()
+	defer gauge.Dec()
+	return j.run(ctx)
+}
+
+func (w *Worker) open(m Message) *job {
+	j := &job{w: w, m: m, def: w.publishers[m.Publisher], label: m.Publisher}
+	scope := m.Publisher
+	j.shelf = m.Publisher
+	if j.def == nil {
+		j.label = unknownPublisher
+		if !validName(m.Publisher) {
+			scope, j.shelf = "-", unknownPublisher
+		}
+	}
+	j.who = identify(m, scope)
+	j.reply, _ = w.replyTo(m) // a refused one is the plan's to report
+	j.log = w.log.With("publisher", j.label, "id", j.who.id)
+	return j
+}
+
+func (j *job) run(ctx context.Context) (v Verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			v = j.panicked(ctx, p)
+		}
+	}()
+	for range maxRounds {
+		if ctx.Err() != nil {
+			return Again(0)
+		}
+		if v, ok := j.round(ctx); ok {
+			return v
+		}
+	}
+	return Again(j.w.spread(delayHeld))
+}
+
+// round reads the record and takes the command as far as it goes. It returns
+// false where somebody else moved the record meanwhile.
+func (j *job) round(ctx context.Context) (Verdict, bool) {
+	switch err := j.load(ctx); {
+	case errors.Is(err, ErrConflict):
+		return Verdict{}, false
+	case errors.Is(err, errUnreadable):
+		return j.unreadable(ctx, err), true
+	case err != nil:
+		return j.journalTrouble(ctx, err), true
+	}
+	now := j.w.now()
+	switch {
+	case j.rec.State != stateNone && j.rec.Hash != j.who.hash:
+		return j.reused(ctx), true
+	case j.rec.State.terminal():
+		return j.tell(ctx), true
+	case j.rec.State != stateNone && j.rec.Source != j.who.source && now.Before(later(j.rec.Touched, j.rec.NotUntil).Add(takeOver)):
+		j.log.DebugContext(ctx, "another message with this key is being worked on")
+		return Again(j.w.spread(2 * delayHeld)), true
+	case j.rec.State == stateSending && !j.rec.Repeatable:
+		return j.finish(ctx, ending{state: stateUncertain, problem: errUnknownEnd()})
+	}
+	p, err := j.w.plan(ctx, j.m, j.def)
+	if err != nil {
+		if ctx.Err() != nil {
+			return Again(0), true
+		}
+		return j.finish(ctx, ending{state: j.unanswered(), plan: p, problem: asFault(err)})
+	}
+	if j.rec.State == stateSending && !mayRepeat(p.call.Method, p.delivery) {
+		return j.finish(ctx, ending{state: stateUncertain, plan: p, problem: errUnknownEnd()})
+	}
+	if v, end, ok := j.notNow(ctx, p, now); ok {
+		if end != nil {
+			return j.finish(ctx, *end)
+		}
+		return v, true
+	}
+	return j.attempt(ctx, p)
+}
+
+// notNow looks at the clock: whether the command must wait, or has had its
+// time.
+func (j *job) notNow(ctx context.Context, p plan, now time.Time) (Verdict, *ending, bool) {
+	giveUp := j.giveUpAt(p)
+	switch {
+	case now.Before(p.notBefore):
+		j.log.DebugContext(ctx, "command is put off", "until", p.notBefore)
+		return Again(min(p.notBefore.Sub(now), maxDelay)), nil, true
+	case !p.expires.IsZero() && !now.Before(p.expires):
+		problem := refuse("expired", "the command expired at %s", p.expires.Format(time.RFC3339))
+		return Verdict{}, &ending{state: j.unanswered(), plan: p, problem: problem}, true
+	case !now.Before(giveUp):
+		return Verdict{}, &ending{state: j.unanswered(), plan: p, problem: j.gaveUp()}, true
+	case now.Before(j.rec.NotUntil):
+		return Again(min(j.rec.NotUntil.Sub(now), giveUp.Sub(now), maxDelay)), nil, true
+	}
+	return Verdict{}, nil, false
+}
+
+func (j *job) giveUpAt(p plan) time.Time {
+	return later(j.m.Received, p.notBefore).Add(j.def.GiveUpAfter)
+}
+
+// gaveUp says why a command's time is over.
+func (j *job) gaveUp() *fault.Error {
+	if j.rec.Cause == nil {
+		return refuse("gave_up", "gave up after %s: its turn never came", j.def.GiveUpAfter).
+			WithHint("the mailbox was busy or put off all that time; outlook-connector status shows its queue")
+	}
+	err := refuse("gave_up", "gave up after %s and %d attempts; the last one: %s", j.def.GiveUpAfter, j.rec.Attempts, j.rec.Cause.Message)
+	if j.rec.Cause.Hint != "" {
+		return err.WithHint("%s", j.rec.Cause.Hint)
+	}
+	return err
+}
+
+// unanswered is how a command ends that will not be tried (again): uncertain
+// where an earlier request may have had its effect.
+func (j *job) unanswered() state {
+	if j.rec.State == stateSending || j.rec.Open {
+		return stateUncertain
+	}
+	return stateFailed
+}
+
+// errUnknownEnd is the problem of a request that was under way when its worker
+// stopped.
+func errUnknownEnd() *fault.Error {
+	return refuse("uncertain_effect", "a worker stopped after it had begun the request, so nobody knows whether it had its effect").
+		WithHint("look in the mailbox before you send it again")
+}
+
+// journalTrouble gives the message back because the ledger does not answer.
+// Without it nothing is sent.
+func (j *job) journalTrouble(ctx context.Context, err error) Verdict {
+	if fault.Stopped(ctx, err) {
+		return Again(0)
+	}
+	j.log.WarnContext(ctx, "ledger does not answer, command waits", "remedy", fault.Retry.String(), "error", err)
+	return Again(j.w.spread(delayJournal))
+}
+
+// spread is a random delay of at least half of most.
+func (w *Worker) spread(most time.Duration) time.Duration {
+	return most/2 + w.jitter(most/2)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

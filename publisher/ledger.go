@@ -1,0 +1,163 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// How long a record is tried to be stored. Before an effect there is nothing
+// to lose by giving the message back; after it the worker is the only one who
+// knows what happened, and holds on.
+const (
+	patienceBefore = 5 * time.Second
+	patienceAfter  = 20 * time.Second
+)
+
+// errUnreadable marks a record that this program cannot read.
+var errUnreadable = errors.New("ledger record is not readable")
+
+// load reads the command's record. What this process could not store at its
+// last try counts as stored, as long as nobody else has moved the record.
+func (j *job) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patienceBefore)
+	defer cancel()
+	data, revision, err := j.w.journal.Load(ctx, j.who.key)
+	if err != nil {
+		return fmt.Errorf("load ledger record: %w", err)
+	}
+	j.rec, j.rev = record{}, revision
+	if data == nil {
+		return nil
+	}
+	if j.rec, err = decodeRecord(data); err != nil {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	known, ok := j.w.recall(j.who.key)
+	if !ok {
+		return nil
+	}
+	if j.rec.State != stateSending || j.rec.Try != known.Try {
+		j.w.forget(j.who.key) // somebody else went on with it
+		return nil
+	}
+	if err := j.save(ctx, known, patienceBefore); err != nil {
+		return err
+	}
+	if known.State.terminal() {
+		j.count(ctx, time.Time{}, known.Outcome)
+	}
+	return nil
+}
+
+// save stores a record over the one that the job has read. It returns
+// [ErrConflict] where somebody else's record is there now; any other error
+// means that nobody knows whether the record is stored.
+//
+// A lost answer is met with the same Save again: where the first had come
+// through, the second conflicts with it, and the stored bytes are our own.
+func (j *job) save(ctx context.Context, next record, patience time.Duration) error {
+	next.Version, next.Hash, next.Source, next.Touched = recordVersion, j.who.hash, j.who.source, j.w.now().UTC()
+	data, err := encode(next)
+	if err != nil {
+		return fmt.Errorf("encode ledger record: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		revision, err := j.w.journal.Save(ctx, j.who.key, data, j.rev)
+		if errors.Is(err, ErrConflict) {
+			var stored []byte
+			stored, revision, err = j.w.journal.Load(ctx, j.who.key)
+			if err == nil && !bytes.Equal(stored, data) {
+				return ErrConflict
+			}
+		}
+		if err == nil {
+			j.rec, j.rev = next, revision
+			j.w.forget(j.who.key)
+			return nil
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("store ledger record: %w", err)
+		}
+	}
+}
+
+// settle stores what is known after an attempt. It does not stop with the
+// worker: what happened is written down even on the way out. What cannot be
+// stored is remembered, because the message most likely comes back to this
+// process, and anybody else would have to call it uncertain.
+func (j *job) settle(ctx context.Context, next record) error {
+	err := j.save(context.WithoutCancel(ctx), next, patienceAfter)
+	if err != nil && !errors.Is(err, ErrConflict) {
+		j.w.remember(j.who.key, next)
+	}
+	return err
+}
+
+// Bounds of the memory of records that could not be stored: there is at most
+// one for each request that was under way when the journal went, and a message
+// that has not come back by then went to another process.
+const (
+	maxRemembered = 1024
+	rememberFor   = 15 * time.Minute
+)
+
+func (w *Worker) remember(key string, r record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.Touched = w.now()
+	maps.DeleteFunc(w.unstored, func(_ string, old record) bool { return r.Touched.Sub(old.Touched) > rememberFor })
+	if len(w.unstored) < maxRemembered {
+		w.unstored[key] = r
+	}
+}
+
+func (w *Worker) recall(key string) (record, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r, ok := w.unstored[key]
+	return r, ok
+}
+
+func (w *Worker) forget(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unstored, key)
+}
+
+// hold marks a command as in this process's hands; false where it is already:
+// the message came back while its first delivery is still worked on, or the
+// same key came twice.
+func (w *Worker) hold(key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, held := w.held[key]; held {
+		return false
+	}
+	w.held[key] = struct{}{}
+	return true
+}
+
+func (w *Worker) letGo(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.held, key)
+}
+
+// encodeOutcome is the text of a result.
+func encodeOutcome(o Outcome) ([]byte, error) {
+	text, err := encode(o)
+	if err != nil {
+		return nil, fmt.Errorf("encode outcome: %w", err)
+	}
+	return text, nil
+}

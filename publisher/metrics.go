@@ -1,0 +1,61 @@
+package publisher
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// unknownPublisher is the label of messages for which there is no publisher: a
+// sender's slips must not become label values.
+const unknownPublisher = "unknown"
+
+type metrics struct {
+	commands *prometheus.CounterVec
+	panics   *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight *prometheus.GaugeVec
+}
+
+// newMetrics makes the metrics, with a row for each publisher from the start,
+// and registers them; a nil registerer leaves them unregistered.
+func newMetrics(reg prometheus.Registerer, publishers []string) (*metrics, error) {
+	m := &metrics{
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_commands_total",
+			Help: "Commands that ended, by publisher and outcome (done, failed, uncertain).",
+		}, []string{"publisher", "outcome"}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_command_panics_total",
+			Help: "Panics while a command was handled.",
+		}, []string{"publisher"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "outlook_command_duration_seconds",
+			Help:    "Time from when a command was due (its arrival, or its Outlook-Not-Before) to its outcome.",
+			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200, 86400},
+		}, []string{"publisher"}),
+		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outlook_commands_in_flight",
+			Help: "Commands that this process has in hand.",
+		}, []string{"publisher"}),
+	}
+	for _, name := range append([]string{unknownPublisher}, publishers...) {
+		for _, outcome := range []state{stateDone, stateFailed, stateUncertain} {
+			m.commands.WithLabelValues(name, string(outcome))
+		}
+		m.panics.WithLabelValues(name)
+		m.duration.WithLabelValues(name)
+		m.inFlight.WithLabelValues(name)
+	}
+	if reg == nil {
+		return m, nil
+	}
+	var problems []error
+	for _, c := range []prometheus.Collector{m.commands, m.panics, m.duration, m.inFlight} {
+		if err := reg.Register(c); err != nil {
+			problems = append(problems, fmt.Errorf("register metrics: %w", err))
+		}
+	}
+	return m, errors.Join(problems...)
+}

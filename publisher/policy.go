@@ -1,0 +1,151 @@
+package publisher
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/fault"
+)
+
+// AllowedHeaders are the request headers that a message or a publisher may
+// set, by their lower-case names. Everything else is refused: a message could
+// otherwise carry another token, or a header at which some HTTP transport
+// decides to repeat a POST by itself.
+func AllowedHeaders() map[string]string {
+	return map[string]string{
+		"prefer":           "Prefer",
+		"if-match":         "If-Match",
+		"if-none-match":    "If-None-Match",
+		"consistencylevel": "ConsistencyLevel",
+	}
+}
+
+// maxHeader bounds a header's value.
+const maxHeader = 2 << 10
+
+// checkHeaders brings names into canonical form.
+func checkHeaders(headers map[string]*string) (map[string]string, error) {
+	allowed := AllowedHeaders()
+	out := make(map[string]string, len(headers))
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[name]
+		canonical, ok := allowed[strings.ToLower(name)]
+		switch {
+		case value == nil:
+			continue
+		case strings.EqualFold(name, "idempotency-key"), strings.EqualFold(name, "x-idempotency-key"):
+			return nil, refuse("header_not_allowed", "the request header %q is not allowed", name).
+				WithHint("Graph knows no such key; name the command by the NATS header %s", headerMsgID)
+		case !ok:
+			return nil, refuse("header_not_allowed", "the request header %q is not allowed", clip(name)).
+				WithHint("only %s may be set", list(slices.Sorted(maps.Values(allowed))))
+		case len(*value) > maxHeader || strings.ContainsFunc(*value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			return nil, refuse("header_not_allowed", "the value of the request header %s is too long or has control characters", canonical)
+		}
+		if _, twice := out[canonical]; twice {
+			return nil, refuse("header_not_allowed", "the request header %s is there twice", canonical)
+		}
+		out[canonical] = *value
+	}
+	return out, nil
+}
+
+// checkOperation says why an operation cannot be done by a message, or nil.
+func checkOperation(op *catalog.Operation) error {
+	switch {
+	case op.Method == methodGet:
+		return refuse("entity_not_writable", "%s only reads; a publisher writes", op.ID).
+			WithHint("read it by a subscription, or by outlook-connector call %s", op.ID)
+	case op.ID == "batch.batch.send":
+		return refuse("not_supported", "%s by message is not supported yet: the policy of its parts would not be checked", op.ID).
+			WithHint("send one command for each part")
+	case strings.HasPrefix(op.ID, "subscriptions."):
+		return refuse("not_supported", "%s by message is not supported yet: the hosts that it may notify would not be checked", op.ID)
+	}
+	return nil
+}
+
+// entity finds the operation that a request names, among those allowed. With
+// nothing named it is the publisher's only one, or nil.
+func (w *Worker) entity(def *definition, named string) (*catalog.Operation, error) {
+	if strings.TrimSpace(named) == "" {
+		return def.sole, nil
+	}
+	op, err := w.catalog.Lookup(named)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOperation(op); err != nil {
+		return nil, err
+	}
+	if allowed := def.allowed[op.ID]; allowed != nil {
+		return allowed, nil
+	}
+	return nil, refuse("entity_not_allowed", "the publisher %s may not do %s", def.Name, op.ID).
+		WithHint("%s", def.entitiesHint())
+}
+
+// entitiesHint lists what may be named, as far as a sentence can.
+func (d *definition) entitiesHint() string {
+	const most = 8
+	ids := slices.Sorted(maps.Keys(d.allowed))
+	if len(ids) > most {
+		return "it may do " + strings.Join(ids[:most], ", ") + " and others; see its entities in the configuration"
+	}
+	return "it may do " + list(ids)
+}
+
+// mailbox checks the mailbox that a request names and completes it. An
+// operation without a mailbox has "-"; op may be nil while it is not known.
+func (d *definition) mailbox(op *catalog.Operation, named string) (string, error) {
+	named = strings.ToLower(strings.TrimSpace(named))
+	if op != nil && !op.NeedsMailbox() {
+		if named != "" && named != "-" {
+			return "", refuse("mailbox_not_allowed", "%s has no mailbox; %q was given", op.ID, clip(named)).
+				WithHint("leave mailbox out")
+		}
+		return "-", nil
+	}
+	if named == "" {
+		if len(d.Mailboxes) == 0 || d.Mailboxes[0] == "*" {
+			return "", nil
+		}
+		return d.Mailboxes[0], nil
+	}
+	if !d.any && !slices.Contains(d.Mailboxes, named) {
+		return "", refuse("mailbox_not_allowed", "the publisher %s may not use the mailbox %q", d.Name, clip(named)).
+			WithHint("it may use those listed as its mailboxes in the configuration")
+	}
+	return named, nil
+}
+
+// checkTarget makes sure that a built path lies in the mailbox that policy
+// looked at. The catalogue keeps that by itself; this is the second lock on
+// the door behind which one sender could act as another.
+func checkTarget(op *catalog.Operation, mailbox, path string) error {
+	if !op.NeedsMailbox() {
+		return nil
+	}
+	segments := strings.SplitN(strings.TrimPrefix(path, "/"), "/", 3)
+	if mailbox == "me" && segments[0] == "me" {
+		return nil
+	}
+	if mailbox != "me" && len(segments) > 1 && (segments[0] == "users" || segments[0] == "groups") {
+		if owner, err := url.PathUnescape(segments[1]); err == nil && strings.EqualFold(owner, mailbox) {
+			return nil
+		}
+	}
+	return refuse("mailbox_not_allowed", "the path does not lie in the mailbox %q", clip(mailbox))
+}
+
+// methodMatches checks the method that a request names.
+func methodMatches(op *catalog.Operation, named string) *fault.Error {
+	if named == "" || strings.EqualFold(named, op.Method) {
+		return nil
+	}
+	return refuse("method_not_allowed", "%s is done by %s, not by %s", op.ID, op.Method, clip(strings.ToUpper(named))).
+		WithHint("leave method out")
+}

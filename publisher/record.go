@@ -1,0 +1,99 @@
+package publisher
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// state is how far a command came.
+type state string
+
+// The states of a record. It moves down this list; sending and claimed take
+// turns while attempts are refused.
+const (
+	// stateNone: there is no record.
+	stateNone state = ""
+	// stateClaimed: no request is under way.
+	stateClaimed state = "claimed"
+	// stateSending: a request was about to be made, and nothing is known of it.
+	stateSending state = "sending"
+	// The ends.
+	stateDone      state = "done"
+	stateFailed    state = "failed"
+	stateUncertain state = "uncertain"
+)
+
+func (s state) terminal() bool {
+	return s == stateDone || s == stateFailed || s == stateUncertain
+}
+
+// recordVersion is written into each record, so that a later program can tell
+// its own records from these.
+const recordVersion = 1
+
+// record is what the ledger keeps of a command.
+type record struct {
+	Version int   `json:"v"`
+	State   state `json:"state"`
+	// Hash is of the message's text, Source of the place where it is stored.
+	Hash   string `json:"hash"`
+	Source string `json:"source"`
+	// Attempts counts the requests that were begun.
+	Attempts int `json:"attempts"`
+	// Conflicts counts the 412 among them.
+	Conflicts int `json:"conflicts,omitempty"`
+	// Try is the client-request-id of the last attempt. It is random, and so
+	// also tells a worker its own record from anybody else's.
+	Try string `json:"try,omitempty"`
+	// Repeatable says whether the attempt may be made again while nothing is
+	// known of it: as it was when it was begun, since the configuration may have
+	// changed.
+	Repeatable bool `json:"repeatable,omitempty"`
+	// Open says that an earlier attempt may have had its effect.
+	Open bool `json:"open,omitempty"`
+	// Mailbox and Entity are as at the last attempt.
+	Mailbox string `json:"mailbox,omitempty"`
+	Entity  string `json:"entity,omitempty"`
+	// NotUntil is the time before which no attempt may be made (Retry-After). A
+	// message can come back earlier, after a crash.
+	NotUntil time.Time `json:"not_until,omitzero"`
+	// Touched is when the record was written.
+	Touched time.Time `json:"touched"`
+	// Cause is why the last attempt failed.
+	Cause *cause `json:"cause,omitempty"`
+	// Outcome is there in a terminal state.
+	Outcome *Outcome `json:"outcome,omitempty"`
+	// Stack is of a panic.
+	Stack string `json:"stack,omitempty"`
+}
+
+// cause is what is told of an attempt that failed.
+type cause struct {
+	Problem
+	Status          int    `json:"status,omitempty"`
+	RequestID       string `json:"request_id,omitempty"`
+	ClientRequestID string `json:"client_request_id,omitempty"`
+}
+
+// decodeRecord reads a record. A record that cannot be read stops its command:
+// guessing at it could repeat an effect.
+func decodeRecord(data []byte) (record, error) {
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return record{}, fmt.Errorf("decode ledger record: %w", err)
+	}
+	switch r.State {
+	case stateClaimed, stateSending:
+	case stateDone, stateFailed, stateUncertain:
+		if r.Outcome == nil {
+			return record{}, fmt.Errorf("decode ledger record: state %s without an outcome", r.State)
+		}
+	default:
+		return record{}, fmt.Errorf("decode ledger record: state %q", r.State)
+	}
+	if r.Version != recordVersion {
+		return record{}, fmt.Errorf("decode ledger record: version %d, this program writes %d", r.Version, recordVersion)
+	}
+	return r, nil
+}
