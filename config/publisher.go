@@ -1,0 +1,64 @@
+package config
+
+// Publisher takes messages from NATS to Outlook.
+type Publisher struct {
+	// The publisher's name, part of its subject: lower-case letters, digits and
+	// dashes, at most 63.
+	Name string `yaml:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,62}$"`
+	// The name of the client to use.
+	Client string `yaml:"client" jsonschema:"required"`
+	// The one thing that this publisher does: a catalogue id such as
+	// mail.message.sendMail, or its title "Mail - Send mail". Give this or
+	// entities.
+	Entity string `yaml:"entity,omitempty"`
+	// The things that this publisher may do, of which each message names one:
+	// catalogue ids, titles or patterns such as mail.* or calendar.event.*.
+	Entities []string `yaml:"entities,omitempty"`
+	// The HTTP method: POST, PATCH, PUT or DELETE. Without it the entity's;
+	// another than the entity's is refused.
+	Method string `yaml:"method,omitempty" jsonschema:"enum=POST,enum=PATCH,enum=PUT,enum=DELETE"`
+	// The only mailboxes that messages may name; the first is taken where a
+	// message names none. ["*"] allows any. Without it [me].
+	Mailboxes []string `yaml:"mailboxes,omitempty"`
+	// Path parameters for messages that do not bring their own.
+	Path map[string]string `yaml:"path,omitempty" show:"written"`
+	// Query parameters for messages that do not bring their own.
+	Query map[string]string `yaml:"query,omitempty" show:"written"`
+	// Headers for messages that do not bring their own: Prefer, ConsistencyLevel,
+	// If-Match and If-None-Match.
+	Headers map[string]string `yaml:"headers,omitempty" show:"written"`
+	// The payload that lies under what a message brings, as in the API reference.
+	Payload map[string]any `yaml:"payload,omitempty" show:"written"`
+	// A jq program over {mailbox, entity, path, query, headers, payload}, run
+	// before the request.
+	RequestTransform string `yaml:"request_transform,omitempty" show:"written"`
+	// What happens to a request whose answer never came: at_most_once does not
+	// repeat it, and it ends as uncertain where it may have had its effect;
+	// at_least_once repeats it and may do it twice. exactly_once is not available
+	// in this version. Default at_most_once.
+	Delivery string `yaml:"delivery" jsonschema:"enum=at_most_once,enum=at_least_once"`
+	// How long a message is tried before it becomes a dead letter, at least 1s.
+	// Default 24h.
+	GiveUpAfter Duration `yaml:"give_up_after"`
+	// Further policy. Not available in this version.
+	Limits PublisherLimits `yaml:"limits,omitempty"`
+	// Messages in work at the same time, per worker: 1 to 1024. Default 64.
+	InFlight int `yaml:"in_flight" jsonschema:"minimum=1,maximum=1024"`
+}
+
+// reading is the method of entities that a publisher cannot do.
+const reading = "GET"
+
+func (p *Publisher) setDefaults() {
+	p.Delivery = "at_most_once"
+	p.GiveUpAfter = 24 * hour
+	p.InFlight = 64
+}
+
+// PublisherLimits is policy on what messages may do.
+type PublisherLimits struct {
+	// The most recipients of one message. Not available in this version.
+	Recipients int `yaml:"recipients,omitempty"`
+	// The senders that messages may name. Not available in this version.
+	From []string `yaml:"from,omitempty"`
+}
