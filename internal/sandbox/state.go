@@ -1,0 +1,314 @@
+package sandbox
+
+// The whole state and the only way to change it. A change is a list of records;
+// applying the records of the journal in order gives the state again, so the
+// file and the memory cannot disagree about what a request did: all of its
+// records are one line.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+)
+
+// wellKnownFolders are made in every mailbox, in this order.
+// https://learn.microsoft.com/graph/api/resources/mailfolder
+const wellKnownFolders = "msgfolderroot:Top of Information Store,inbox:Inbox,drafts:Drafts,sentitems:Sent Items," +
+	"deleteditems:Deleted Items,archive:Archive,junkemail:Junk Email,outbox:Outbox"
+
+// instance is what makes a sandbox itself.
+type instance struct {
+	Seed   uint64 `json:"seed"`
+	Tenant string `json:"tenant"`
+	Secret []byte `json:"secret"` // signs access tokens and delta tokens
+}
+
+type state struct {
+	instance
+	boxes   []*mailbox
+	byName  map[string]*mailbox // by object id and by UPN, lower case
+	seq     int64
+	nextKey uint64
+	epoch   int64
+	// generation ends access tokens of an older one.
+	generation int64
+	grants     map[string]*grant
+	consents   map[string]string // person and application: scopes
+	effects    []Effect
+}
+
+func newState() *state {
+	return &state{
+		byName: map[string]*mailbox{}, grants: map[string]*grant{}, consents: map[string]string{}, nextKey: 1,
+	}
+}
+
+// record is one step of a change. Exactly one member is set.
+type record struct {
+	Instance *instance      `json:"instance,omitempty"`
+	Person   *Person        `json:"person,omitempty"`
+	Folder   *folderRecord  `json:"folder,omitempty"`
+	NoFolder uint64         `json:"no_folder,omitempty"`
+	Message  *message       `json:"message,omitempty"`
+	Drop     *dropRecord    `json:"drop,omitempty"`
+	Change   *change        `json:"change,omitempty"` // in a snapshot: a departure
+	Grant    *grant         `json:"grant,omitempty"`
+	NoGrant  string         `json:"no_grant,omitempty"`
+	Consent  *consentRecord `json:"consent,omitempty"`
+	Effect   *Effect        `json:"effect,omitempty"`
+	Counters *counters      `json:"counters,omitempty"`
+
+	// Box is the mailbox of Folder, NoFolder, Message, Drop and Change.
+	Box string `json:"box,omitempty"`
+	In  uint64 `json:"in,omitempty"` // the folder of Change
+}
+
+type dropRecord struct {
+	Key uint64 `json:"key"`
+	Seq int64  `json:"seq"`
+}
+
+type consentRecord struct {
+	Person string `json:"person"`
+	App    string `json:"app"`
+	Scopes string `json:"scopes"`
+}
+
+// counters are what the other records do not say.
+type counters struct {
+	Seq     int64            `json:"seq"`
+	NextKey uint64           `json:"next_key"`
+	Epoch   int64            `json:"epoch"`
+	Epochs  map[string]int64 `json:"epochs,omitempty"`
+
+	Generation int64 `json:"generation,omitempty"`
+}
+
+// apply does one record. It fails only on a journal that was not written by
+// this program.
+func (st *state) apply(r record) error {
+	var box *mailbox
+	if r.Box != "" {
+		if box = st.byName[r.Box]; box == nil {
+			return fmt.Errorf("mailbox %s is not there", r.Box)
+		}
+	}
+	switch {
+	case r.Instance != nil:
+		st.instance = *r.Instance
+	case r.Person != nil:
+		box = newMailbox(*r.Person)
+		st.boxes = append(st.boxes, box)
+		st.byName[strings.ToLower(r.Person.ID)] = box
+		st.byName[strings.ToLower(r.Person.UPN)] = box
+	case r.Folder != nil:
+		box.putFolder(*r.Folder)
+		st.saw(r.Folder.Key, r.Folder.Seq)
+	case r.NoFolder != 0:
+		delete(box.folders, r.NoFolder)
+	case r.Message != nil:
+		if box.folders[r.Message.Folder] == nil {
+			return fmt.Errorf("folder %d is not there", r.Message.Folder)
+		}
+		box.put(r.Message)
+		st.saw(r.Message.Key, r.Message.Seq)
+	case r.Drop != nil:
+		box.drop(r.Drop.Key, r.Drop.Seq)
+		st.saw(0, r.Drop.Seq)
+	case r.Change != nil:
+		f := box.folders[r.In]
+		if f == nil {
+			return fmt.Errorf("folder %d is not there", r.In)
+		}
+		f.log = append(f.log, *r.Change)
+		st.saw(r.Change.Key, r.Change.Seq)
+	case r.Grant != nil:
+		st.grants[r.Grant.Token] = r.Grant
+	case r.NoGrant != "":
+		delete(st.grants, r.NoGrant)
+	case r.Consent != nil:
+		st.consents[r.Consent.Person+" "+r.Consent.App] = r.Consent.Scopes
+	case r.Effect != nil:
+		st.effects = append(st.effects, *r.Effect)
+	case r.Counters != nil:
+		st.saw(r.Counters.NextKey-1, r.Counters.Seq)
+		st.epoch = max(st.epoch, r.Counters.Epoch)
+		st.generation = max(st.generation, r.Counters.Generation)
+		for id, e := range r.Counters.Epochs {
+			if b := st.byName[id]; b != nil {
+				b.epoch = e
+			}
+		}
+	default:
+		return errors.New("an empty record")
+	}
+	return nil
+}
+
+func (st *state) saw(key uint64, seq int64) {
+	st.nextKey = max(st.nextKey, key+1)
+	st.seq = max(st.seq, seq)
+}
+
+// tx is one change of the state while it is being made. It holds the
+// sandbox's lock; nothing in it may wait.
+type tx struct {
+	*state
+	now     int64
+	records []record
+}
+
+// do applies a record and notes it for the journal. The callers have checked
+// everything, so a failure is a mistake in this package.
+func (t *tx) do(r record) {
+	if err := t.apply(r); err != nil {
+		panic("sandbox: " + err.Error())
+	}
+	t.records = append(t.records, r)
+}
+
+func (t *tx) nextSeq() int64 {
+	t.seq++
+	return t.seq
+}
+
+func (t *tx) newKey() uint64 {
+	t.nextKey++
+	return t.nextKey - 1
+}
+
+// addMessage stores a new message in a folder.
+func (t *tx) addMessage(box *mailbox, folder uint64, m *message) {
+	m.Key, m.Gen, m.Folder = t.newKey(), 0, folder
+	m.Seq = t.nextSeq()
+	m.Born = m.Seq
+	m.Created, m.Modified = t.now, t.now
+	if m.Received == 0 {
+		m.Received = t.now
+	}
+	if m.Sent == 0 {
+		m.Sent = m.Received
+	}
+	if m.Conversation == "" {
+		m.Conversation = makeID(0x10, box.ID, m.Key, 0)
+	}
+	t.do(record{Box: box.ID, Message: m})
+}
+
+// saveMessage stores a changed copy in place of the message with its key. It
+// takes care of the sequence, the move count and what a partial delta needs.
+func (t *tx) saveMessage(box *mailbox, m *message, touched ...string) {
+	old := box.messages[m.Key]
+	m.Seq, m.Modified = t.nextSeq(), t.now
+	if old.Folder != m.Folder {
+		m.Born, m.Touched = m.Seq, nil
+		m.Gen++
+	} else {
+		seen := make(map[string]int64, len(old.Touched)+len(touched))
+		maps.Copy(seen, old.Touched)
+		for _, name := range touched {
+			seen[name] = m.Seq
+		}
+		m.Touched = seen
+	}
+	t.do(record{Box: box.ID, Message: m})
+}
+
+func (t *tx) dropMessage(box *mailbox, m *message) {
+	t.do(record{Box: box.ID, Drop: &dropRecord{Key: m.Key, Seq: t.nextSeq()}})
+}
+
+// read calls fn with the state locked. What fn keeps must be messages or
+// copies.
+func (s *Sandbox) read(fn func(st *state)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn(s.state)
+}
+
+// update calls fn to change the state, and writes what it did to the journal
+// before anybody can see or be told of it. fn checks first and changes then: an
+// error after a change is kept as changed.
+func (s *Sandbox) update(fn func(t *tx) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return s.broken
+	}
+	t := &tx{state: s.state, now: time.Now().Unix()}
+	err := fn(t)
+	if len(t.records) > 0 && s.journal != nil {
+		if werr := s.journal.write(t.records); werr != nil {
+			// Memory is now ahead of the file. Whatever is answered from here
+			// on could be forgotten, so nothing is changed any more.
+			s.broken = fmt.Errorf("write journal: %w", werr)
+			return s.broken
+		}
+	}
+	return err
+}
+
+// snapshot lists the records that make this state from nothing.
+func (st *state) snapshot(emit func([]record) error) error {
+	first := []record{{Instance: &st.instance}}
+	epochs := map[string]int64{}
+	for _, b := range st.boxes {
+		first = append(first, record{Person: &b.Person})
+		if b.epoch > 0 {
+			epochs[b.ID] = b.epoch
+		}
+	}
+	first = append(first, record{Counters: &counters{Seq: st.seq, NextKey: st.nextKey, Epoch: st.epoch, Generation: st.generation, Epochs: epochs}})
+	for key, scopes := range st.consents {
+		person, app, _ := strings.Cut(key, " ")
+		first = append(first, record{Consent: &consentRecord{Person: person, App: app, Scopes: scopes}})
+	}
+	for _, g := range st.grants {
+		first = append(first, record{Grant: g})
+	}
+	if err := emit(first); err != nil {
+		return err
+	}
+	for _, b := range st.boxes {
+		var folders []record
+		for _, f := range b.folders {
+			folders = append(folders, record{Box: b.ID, Folder: &f.folderRecord})
+		}
+		if err := emit(folders); err != nil {
+			return err
+		}
+		// Each folder's log, in its order: that is its messages and departures.
+		for _, f := range b.folders {
+			for _, c := range f.log {
+				r := record{Box: b.ID, In: f.Key, Change: &c}
+				if !c.Gone {
+					if !f.current(c) {
+						continue
+					}
+					r = record{Box: b.ID, Message: f.messages[c.Key]}
+				}
+				if err := emit([]record{r}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for i := range st.effects {
+		if err := emit([]record{{Effect: &st.effects[i]}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// marshalRecords is one line of the journal.
+func marshalRecords(rs []record) ([]byte, error) {
+	b, err := json.Marshal(rs)
+	if err != nil {
+		return nil, err
+	}
+	return append(b, '\n'), nil
+}
