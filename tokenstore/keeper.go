@@ -1,0 +1,321 @@
+package tokenstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"outlook-connector/internal/fault"
+)
+
+const (
+	// patience is how long a caller waits for a better token while the old one
+	// still lives.
+	patience = 2 * time.Second
+	// secondRefusal is the least time between two refusals that end a grant:
+	// a single one has been seen from servers that had a bad moment.
+	secondRefusal = time.Minute
+	// rejectGap is the least time between two refreshes because of a 401. A
+	// mailbox that answers 401 to every token would else cost one refresh for
+	// each request.
+	rejectGap = time.Minute
+	// closeGrace is how long Close waits for refreshes under way: what a server
+	// that rotates strictly has answered, and nobody has saved, is lost.
+	closeGrace = 5 * time.Second
+)
+
+// Vault is where a [Keeper] keeps its grants. [Store] is one. Put returns nil
+// only when the grant will be there after a power cut, and changes nothing when
+// it returns an error.
+type Vault interface {
+	List() ([]Grant, error)
+	Put(Grant) error
+	Delete(client string) error
+}
+
+// KeeperOptions are what a [Keeper] works with.
+type KeeperOptions struct {
+	// Vault holds the grants; the keeper is the only one that writes to it and
+	// does not close it.
+	Vault Vault
+	// Clients are the clients of the configuration.
+	Clients []Client
+	// Transport carries the token requests; nil means a transport with the
+	// system's roots, the proxy of the environment and TLS 1.2 or newer.
+	Transport http.RoundTripper
+	// Metrics and Log may be nil.
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+// Keeper owns the grants of a process: the only user of their refresh tokens.
+// It starts a goroutine only for a refresh that somebody asked for.
+type Keeper struct {
+	vault    Vault
+	metrics  *Metrics
+	log      *slog.Logger
+	holdings map[string]*holding
+	names    []string // of the clients, in the order of the configuration
+
+	life   context.Context // ends when running refreshes must stop
+	cancel context.CancelFunc
+
+	mu      sync.Mutex // guards closed, and closed against flights
+	closed  bool
+	flights sync.WaitGroup
+}
+
+var _ Source = (*Keeper)(nil)
+
+// errImpatient ends the wait of a caller who has a token that still lives.
+var errImpatient = errors.New("the refresh takes long")
+
+// errKeeperClosed is what a closed keeper answers.
+var errKeeperClosed = errors.New("the token keeper is closed")
+
+// holding is what the keeper holds for one client.
+type holding struct {
+	client   *Client
+	endpoint *endpoint
+
+	// saving serialises the writers of the grant: a refresh, a sign-in, a
+	// logout. It is taken before mu and held during the write.
+	saving sync.Mutex
+
+	mu        sync.Mutex
+	grant     *Grant    // what is saved; nil where nobody signed in. Replaced, never changed
+	unsaved   *Grant    // what the server gave and the disk did not take
+	renewAt   time.Time // when grant's token is renewed in the background
+	rejected  uint64    // the generation to which Graph answered 401
+	forcedAt  time.Time // when a token was last replaced because of a 401
+	quiet     time.Time // before this no token request is made, because of failure
+	failure   *fault.Error
+	pause     *backoff.ExponentialBackOff
+	flight    *flight // the refresh under way
+	refreshed time.Time
+}
+
+// flight is one refresh, shared by all who wait for it. err is set before done
+// is closed.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+// NewKeeper reads the grants and returns their keeper. Close it before the
+// vault is closed.
+func NewKeeper(o KeeperOptions) (*Keeper, error) {
+	clients, err := index(o.Clients)
+	if err != nil {
+		return nil, fault.New(fault.Fatal, "token keeper: %w", err).WithHint("Correct the clients in the configuration.")
+	}
+	grants, err := o.Vault.List()
+	if err != nil {
+		return nil, fmt.Errorf("token keeper: %w", err)
+	}
+	k := &Keeper{
+		vault: o.Vault, metrics: cmp.Or(o.Metrics, NewMetrics(nil)), log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+		holdings: make(map[string]*holding, len(clients)),
+	}
+	k.life, k.cancel = context.WithCancel(context.Background())
+	for _, c := range o.Clients {
+		client := clients[c.Name]
+		k.names = append(k.names, c.Name)
+		k.holdings[c.Name] = &holding{
+			client: client, endpoint: newEndpoint(client, o.Transport),
+			pause: backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMultiplier(2),
+				backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0)),
+		}
+	}
+	for _, grant := range grants {
+		h := k.holdings[grant.Client]
+		if h == nil {
+			continue // of a client that is no longer configured; it stays in the store
+		}
+		h.install(&grant)
+		k.metrics.expires(grant.Client, grant.Expiry)
+		if now := time.Now(); !grant.RefusedAt.IsZero() && grant.State == StateOK {
+			// The refusal before the restart counts, and so does the wait after it.
+			h.hush(earlier(grant.RefusedAt, now).Add(secondRefusal), refusedOnce(grant.Client))
+		}
+	}
+	return k, nil
+}
+
+// Close ends the keeper: refreshes under way get a moment to end and to be
+// saved, then they are cancelled. It returns when nothing runs any more.
+func (k *Keeper) Close() {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	late := time.AfterFunc(closeGrace, k.cancel)
+	k.flights.Wait()
+	late.Stop()
+	k.cancel()
+}
+
+// Token returns an access token as [Source] says.
+func (k *Keeper) Token(ctx context.Context, client string, minLife time.Duration) (Token, error) {
+	h, err := k.holding(client)
+	if err != nil {
+		return Token{}, err
+	}
+	// More than one turn is needed only if the new token is rejected, or the
+	// account signs out, between the end of the refresh and the look at it.
+	for range 3 {
+		token, wait, err := k.look(ctx, h, minLife)
+		if wait == nil {
+			return token, err
+		}
+		err = wait.wait(ctx, token.Access != "")
+		// After a failure the old token is better than an error, while it lives.
+		if token := h.living(time.Now()); token.Access != "" {
+			return token, nil
+		}
+		if err != nil && !errors.Is(err, errImpatient) {
+			return Token{}, err
+		}
+	}
+	return Token{}, fault.New(fault.Retry, "token of %s: it is rejected as fast as it is refreshed", client).WithCode("token_rejected")
+}
+
+// look returns the token at hand, or a refresh to wait for with the token that
+// will do until then, or the reason why neither can be had.
+func (k *Keeper) look(ctx context.Context, h *holding, minLife time.Duration) (Token, *flight, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	token := h.usable(now)
+	good := token.Access != "" && token.left(now) >= token.enough(minLife)
+	if good && now.Before(h.renewAt) {
+		return token, nil, nil
+	}
+	if err := h.obstacle(now); err != nil {
+		if token.Access != "" {
+			return token, nil, nil
+		}
+		return Token{}, nil, err
+	}
+	if h.flight == nil {
+		flight, err := k.launch(ctx, h)
+		if err != nil {
+			return Token{}, nil, err
+		}
+		h.flight = flight
+	}
+	if good {
+		return token, nil, nil // the refresh goes on in the background
+	}
+	return token, h.flight, nil
+}
+
+// wait waits for the refresh: to its end, or until ctx ends, or for a moment
+// only where the caller has a token that still lives.
+func (f *flight) wait(ctx context.Context, briefly bool) error {
+	var enough <-chan time.Time
+	if briefly {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		enough = timer.C
+	}
+	select {
+	case <-f.done:
+		return f.err
+	case <-enough:
+		return errImpatient
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a token: %w", context.Cause(ctx))
+	}
+}
+
+// Reject drops a token to which Graph answered 401, as [Source] says.
+func (k *Keeper) Reject(ctx context.Context, client string, rejected Token) {
+	h := k.holdings[client]
+	if h == nil || rejected.Generation == 0 {
+		return
+	}
+	h.mu.Lock()
+	dropped := h.grant != nil && h.grant.Generation == rejected.Generation && h.rejected != rejected.Generation
+	if dropped {
+		h.rejected = rejected.Generation
+	}
+	h.mu.Unlock()
+	if dropped {
+		k.log.WarnContext(ctx, "access token rejected", "client", client, "generation", rejected.Generation)
+	}
+}
+
+// Adopt saves the grant of a new sign-in in the place of the client's earlier
+// one. It is on disk when Adopt returns nil.
+func (k *Keeper) Adopt(ctx context.Context, grant Grant) error {
+	h, err := k.holding(grant.Client)
+	if err != nil {
+		return err
+	}
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	h.mu.Lock()
+	earlier := h.grant
+	// A generation is never used twice, an unsaved one neither: a worker may
+	// have rejected it.
+	grant.Generation = 1
+	for _, g := range []*Grant{earlier, h.unsaved} {
+		if g != nil {
+			grant.Generation = max(grant.Generation, g.Generation+1)
+		}
+	}
+	h.mu.Unlock()
+	if err := k.vault.Put(grant); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.install(&grant)
+	h.mu.Unlock()
+	k.metrics.expires(grant.Client, grant.Expiry)
+	k.log.InfoContext(ctx, "grant saved", "client", grant.Client, "account", grant.Account.UPN, "tenant", grant.Account.Tenant,
+		"replaces", earlier != nil, "refreshable", grant.Refresh != "")
+	return nil
+}
+
+// Logout removes the grant of a client from the store. The sign-in server is
+// not told: Entra has no address for that.
+func (k *Keeper) Logout(ctx context.Context, client string) error {
+	h, err := k.holding(client)
+	if err != nil {
+		return err
+	}
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	if err := k.vault.Delete(client); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.install(nil)
+	h.mu.Unlock()
+	k.metrics.expires(client, time.Time{})
+	k.log.InfoContext(ctx, "grant removed", "client", client)
+	return nil
+}
+
+func (k *Keeper) holding(client string) (*holding, error) {
+	h := k.holdings[client]
+	if h == nil {
+		return nil, fault.New(fault.Poison, "no client is called %q", client).WithCode("unknown_client").
+			WithHint("Name a client of the configuration.")
+	}
+	return h, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
