@@ -1,0 +1,157 @@
+package subscriber
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// The values of the header Outlook-Change.
+const (
+	// Changed is an item that was created or updated; without an index neither
+	// Graph nor this package tells which.
+	Changed = "changed"
+	// Snapshot is an item of the first full read.
+	Snapshot = "snapshot"
+	// Deleted is an item that left the part: deleted or moved away.
+	Deleted = "deleted"
+)
+
+// headers of an event. The CloudEvents attributes are in binary mode, whose
+// draft for NATS puts ce- before each name; content-type repeats
+// ce-datacontenttype for readers that look there:
+// https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
+const (
+	headerSubscription = "Outlook-Subscription"
+	headerClient       = "Outlook-Client"
+	headerMailbox      = "Outlook-Mailbox"
+	headerEntity       = "Outlook-Entity"
+	headerID           = "Outlook-Id"
+	headerChange       = "Outlook-Change"
+	headerVerified     = "Outlook-Verified"
+
+	ceSpecVersion = "ce-specversion"
+	ceID          = "ce-id"
+	ceSource      = "ce-source"
+	ceType        = "ce-type"
+	ceSubject     = "ce-subject"
+	ceTime        = "ce-time"
+	ceContentType = "ce-datacontenttype"
+	contentType   = "content-type"
+
+	mediaJSON = "application/json"
+)
+
+// change is an item that is to be told, with the word for it.
+type change struct {
+	item
+	kind string
+	// version is the item's version, or what stands for it: the same item with
+	// the same version is the same change.
+	version string
+	// life tells apart lives of an item between which it was deleted.
+	life string
+	// entry is the change's place in the cursor's memory of what was told.
+	entry string
+	// bad is why the item is not understood; nil where it is.
+	bad error
+}
+
+// eventID is the deterministic id of a change: a page that is read again, by
+// whichever worker, gives the same ids. Graph's version names a change for good.
+// A deletion has no version, and the same item can be deleted again after it
+// came back, so the round stands for it; and for an item that has no version
+// either, its bytes with the round, because the same bytes may come back as a
+// change of their own.
+func (c *change) eventID(feed Feed) string {
+	return digest(feed.Subscription, feed.Mailbox, feed.Part, c.id, c.version, c.kind, c.life)
+}
+
+// header returns the headers of a change. asOf is Graph's time at the page.
+func (c *change) header(sub *Subscription, feed Feed, asOf time.Time) map[string]string {
+	subject := escapeHeader(c.id)
+	h := map[string]string{
+		headerSubscription: sub.Name,
+		headerClient:       sub.Client,
+		headerMailbox:      escapeHeader(feed.Mailbox),
+		headerEntity:       sub.Operation.ID,
+		headerID:           subject,
+		headerChange:       c.kind,
+
+		ceSpecVersion: "1.0",
+		ceID:          c.eventID(feed),
+		ceSource: escapeHeader("/outlook/" + url.PathEscape(sub.Tenant) + "/" + url.PathEscape(feed.Mailbox) +
+			"/" + feed.Part),
+		ceType:        eventType(sub.Operation.ID, c.kind),
+		ceSubject:     subject,
+		ceTime:        c.occurred(asOf).UTC().Format(time.RFC3339),
+		ceContentType: mediaJSON,
+		contentType:   mediaJSON,
+	}
+	if c.id == "" { // a dead letter: the item is not understood
+		delete(h, headerID)
+		delete(h, ceSubject)
+	}
+	if c.kind == Deleted {
+		// Graph says "deleted" of an item that was moved to another folder, too;
+		// nobody has looked whether it still exists.
+		h[headerVerified] = "false"
+	}
+	return h
+}
+
+// occurred is the best known moment of the change.
+func (c *change) occurred(asOf time.Time) time.Time {
+	switch {
+	case !c.modified.IsZero():
+		return c.modified
+	case c.kind == Snapshot && !c.received.IsZero():
+		return c.received
+	default:
+		return asOf
+	}
+}
+
+// eventType is "outlook.message.changed" for mail.message.delta: the resource is
+// the last but one word of the entity's id.
+func eventType(entity, kind string) string {
+	words := strings.Split(entity, ".")
+	return "outlook." + words[max(0, len(words)-2)] + "." + kind
+}
+
+// escapeHeader makes a header value as the CloudEvents HTTP and NATS bindings
+// want it: space, quotation mark, percent sign and everything outside printable
+// ASCII percent-encoded, which also keeps line breaks of foreign values out of
+// the headers.
+func escapeHeader(value string) string {
+	const hex = "0123456789ABCDEF"
+	plain := func(b byte) bool { return b > ' ' && b <= '~' && b != '"' && b != '%' }
+	var out []byte
+	for i := range len(value) {
+		b := value[i]
+		if plain(b) {
+			if out != nil {
+				out = append(out, b)
+			}
+			continue
+		}
+		if out == nil {
+			out = append(make([]byte, 0, len(value)+8), value[:i]...)
+		}
+		out = append(out, '%', hex[b>>4], hex[b&15])
+	}
+	if out == nil {
+		return value
+	}
+	return string(out)
+}
+
+// stub is the body that stands for an item which is too large to be kept.
+func stub(id string) []byte {
+	body, err := json.Marshal(map[string]string{"id": id})
+	if err != nil {
+		panic(err) // a string always has a JSON form
+	}
+	return body
+}

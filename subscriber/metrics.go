@@ -1,0 +1,61 @@
+package subscriber
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are those of the contract. Their labels come from closed sets: names
+// of the configuration, words for changes and results.
+type metrics struct {
+	events *prometheus.CounterVec
+	polls  *prometheus.CounterVec
+}
+
+// newMetrics registers the metrics; a nil registerer is nobody who looks.
+func newMetrics(reg prometheus.Registerer, s *Subscriber) (*metrics, error) {
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_events_total",
+			Help: "Events stored, by subscription and change (changed, snapshot, deleted).",
+		}, []string{"subscription", "change"}),
+		polls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_polls_total",
+			Help: "Polls of feeds, by subscription and result (ok, empty, more, busy, skipped, fenced, panic, or the remedy of a failure).",
+		}, []string{"subscription", "result"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	lag := &lagCollector{subscriber: s, desc: prometheus.NewDesc(
+		"outlook_feed_lag_seconds",
+		"For how long the feed that is furthest behind in this worker has been so, by subscription.",
+		[]string{"subscription"}, nil)}
+	return m, errors.Join(reg.Register(m.events), reg.Register(m.polls), reg.Register(lag))
+}
+
+// lagCollector computes the lag when it is asked for, so that it grows also
+// while nothing happens.
+type lagCollector struct {
+	subscriber *Subscriber
+	desc       *prometheus.Desc
+}
+
+// Describe implements [prometheus.Collector].
+func (c *lagCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+// Collect implements [prometheus.Collector].
+func (c *lagCollector) Collect(ch chan<- prometheus.Metric) {
+	lag := make(map[string]float64, len(c.subscriber.subs))
+	for name := range c.subscriber.subs {
+		lag[name] = 0
+	}
+	for _, feed := range c.subscriber.Status() {
+		name := feed.Feed.Subscription
+		lag[name] = max(lag[name], feed.Lag.Seconds())
+	}
+	for name, seconds := range lag {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, seconds, name)
+	}
+}

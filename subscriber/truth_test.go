@@ -1,0 +1,435 @@
+package subscriber_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"outlook-connector/internal/fault"
+	"outlook-connector/subscriber"
+)
+
+// folder is Graph's side of one feed: a mail folder with delta tokens that mean
+// something. One goroutine uses it at a time.
+type folder struct {
+	mails   map[string]letter
+	log     []string // ids in the order of their changes
+	now     time.Time
+	version int
+	size    int // of a page
+	first   int // of a first page, where that is smaller
+	replays *rand.Rand
+}
+
+// letter is one mail in a folder.
+type letter struct {
+	version  int
+	received time.Time
+	modified time.Time
+}
+
+func (l letter) json(id string) string {
+	return fmt.Sprintf(`{"@odata.etag":"W/\"%d\"","id":%q,"lastModifiedDateTime":%q,"receivedDateTime":%q}`,
+		l.version, id, l.modified.Format(time.RFC3339), l.received.Format(time.RFC3339))
+}
+
+func (f *folder) tick() { f.now = f.now.Add(700 * time.Millisecond) }
+
+func (f *folder) put(id string) {
+	f.tick()
+	f.version++
+	mail, known := f.mails[id]
+	if !known {
+		mail.received = f.now.Truncate(time.Second)
+	}
+	mail.version, mail.modified = f.version, f.now.Truncate(time.Second)
+	f.restore(id, mail)
+}
+
+// restore puts a mail back as it was: moved out of the folder and in again.
+func (f *folder) restore(id string, mail letter) {
+	f.mails[id] = mail
+	f.log = append(f.log, id)
+}
+
+func (f *folder) remove(id string) {
+	f.tick()
+	delete(f.mails, id)
+	f.log = append(f.log, id)
+}
+
+// Read answers as message delta does: a full read in the order of ids, then
+// what changed since, in its state of this moment, now and then with a replay.
+func (f *folder) Read(_ context.Context, req subscriber.Request, emit func([]byte) error) (subscriber.Page, error) {
+	page := subscriber.Page{Date: f.now}
+	var items []string
+	kind, rest, _ := strings.Cut(req.Link, " ")
+	if kind == "" {
+		kind, rest = "full", strconv.Itoa(len(f.log))+" "
+		if f.first > 0 { // as asked by Prefer: odata.maxpagesize
+			size := f.size
+			defer func() { f.size = size }()
+			f.size = min(f.size, f.first)
+		}
+	}
+	switch kind {
+	case "full":
+		start, after, _ := strings.Cut(rest, " ")
+		ids := slices.DeleteFunc(slices.Sorted(maps.Keys(f.mails)), func(id string) bool { return id <= after })
+		if len(ids) > f.size {
+			ids = ids[:f.size]
+			page.Next = "full " + start + " " + ids[len(ids)-1]
+		} else {
+			page.Delta = "delta " + start
+		}
+		for _, id := range ids {
+			items = append(items, f.item(id))
+		}
+	case "delta", "more":
+		var from, upto, skip int
+		if kind == "delta" {
+			from, upto = number(rest), len(f.log)
+		} else if _, err := fmt.Sscan(rest, &from, &upto, &skip); err != nil {
+			return page, err
+		}
+		var ids []string
+		for i, id := range f.log[from:upto] {
+			if !slices.Contains(f.log[from+i+1:upto], id) {
+				ids = append(ids, id)
+			}
+		}
+		last := min(len(ids), skip+f.size)
+		for _, id := range ids[skip:last] {
+			items = append(items, f.item(id))
+		}
+		if last < len(ids) {
+			page.Next = fmt.Sprintf("more %d %d %d", from, upto, last)
+		} else {
+			page.Delta = fmt.Sprintf("delta %d", upto)
+		}
+		if f.replays.IntN(3) == 0 && len(items) > 0 {
+			items = append(items, items[f.replays.IntN(len(items))])
+		}
+		if f.replays.IntN(3) == 0 && from > 0 {
+			items = slices.Insert(items, 0, f.item(f.log[from-1]))
+		}
+	default:
+		return page, fault.New(fault.Poison, "no such link: %s", req.Link)
+	}
+	for _, item := range items {
+		if err := emit([]byte(item)); err != nil {
+			return page, err
+		}
+	}
+	return page, nil
+}
+
+func (f *folder) item(id string) string {
+	if mail, there := f.mails[id]; there {
+		return mail.json(id)
+	}
+	return removed(id)
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// What a worker may meet at a call to the outside.
+const (
+	proceed = iota
+	failBefore
+	dieBefore
+	failAfter // the answer is lost: the call had its effect
+	dieAfter
+)
+
+var errBroken = errors.New("connection reset")
+
+// actor is a worker that stops at each call to the outside until it is told how
+// the call goes. Between two calls nothing else runs, so a run can be repeated.
+type actor struct {
+	world   *world
+	rig     *rig
+	at      chan string
+	verdict chan int
+	done    chan struct{}
+	polling bool
+}
+
+// world is a folder, a stream, and workers on the same feed.
+type world struct {
+	folder *folder
+	stream *memStream
+	dead   *letters
+	sub    subscriber.Subscription
+	frees  []func()
+}
+
+func (w *world) worker(t testing.TB) *actor {
+	a := &actor{world: w, at: make(chan string), verdict: make(chan int)}
+	a.rig = &rig{queue: newHandQueue(), slots: &freeSlots{}, data: registration(registeredAt)}
+	a.rig.feed = subscriber.Feed{Subscription: "inbox", Mailbox: "me", Part: subscriber.Part("inbox")}
+	s, err := subscriber.New(subscriber.Options{
+		Subscriptions: []subscriber.Subscription{w.sub},
+		Source:        a, Stream: (*actorStream)(a), Queue: a.rig.queue, DeadLetters: a, Slots: a.rig.slots,
+		MaxMessages: 4,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.rig.Subscriber = s
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_ = s.Run(ctx)
+	}()
+	<-a.rig.queue.ready
+	w.frees = append(w.frees, func() { cancel(); <-stopped })
+	return a
+}
+
+// begin starts a poll and waits until it stands at its first call.
+func (a *actor) begin(ctx context.Context) {
+	a.done, a.polling = make(chan struct{}), true
+	go func() {
+		defer close(a.done)
+		a.rig.queue.poll(ctx, a.rig.feed, a.rig.data)
+	}()
+	a.wait()
+}
+
+// step lets the poll go on to its next call or to its end.
+func (a *actor) step(verdict int) {
+	a.verdict <- verdict
+	a.wait()
+}
+
+func (a *actor) wait() {
+	select {
+	case <-a.at:
+	case <-a.done:
+		a.polling = false
+	}
+}
+
+// call stands at a gate and then makes the call.
+func (a *actor) call(name string, effect func() error) error {
+	a.at <- name
+	verdict := <-a.verdict
+	switch verdict {
+	case failBefore:
+		return errBroken
+	case dieBefore:
+		runtime.Goexit()
+	}
+	err := effect()
+	switch verdict {
+	case failAfter:
+		return errBroken
+	case dieAfter:
+		runtime.Goexit()
+	}
+	return err
+}
+
+func (a *actor) Read(ctx context.Context, req subscriber.Request, emit func([]byte) error) (page subscriber.Page, err error) {
+	err = a.call("read", func() error {
+		page, err = a.world.folder.Read(ctx, req, emit)
+		return err
+	})
+	return page, err
+}
+
+func (a *actor) Put(ctx context.Context, letter subscriber.DeadLetter) error {
+	return a.call("put", func() error { return a.world.dead.Put(ctx, letter) })
+}
+
+// actorStream is the actor as a Stream.
+type actorStream actor
+
+func (s *actorStream) Cursor(ctx context.Context, feed subscriber.Feed) (value []byte, seq uint64, err error) {
+	err = (*actor)(s).call("cursor", func() error {
+		value, seq, err = s.world.stream.Cursor(ctx, feed)
+		return err
+	})
+	return value, seq, err
+}
+
+func (s *actorStream) Commit(ctx context.Context, feed subscriber.Feed, events []subscriber.Event, cursor []byte, after uint64) (seq uint64, err error) {
+	err = (*actor)(s).call("commit", func() error {
+		seq, err = s.world.stream.Commit(ctx, feed, events, cursor, after)
+		return err
+	})
+	return seq, err
+}
+
+// TestCrashesAndRivalsLoseAndRepeatNothing lets two workers poll one feed at the
+// same time, each stopping, failing or dying at any call to the outside, while
+// the folder lives on; at the end one healthy worker finishes. What a consumer
+// then sees must be the folder, no event id may be there twice, and no item may
+// go back to an older version.
+func TestCrashesAndRivalsLoseAndRepeatNothing(t *testing.T) {
+	t.Parallel()
+	for name, all := range map[string]bool{"start all": true, "start now": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sub := inbox(t)
+			sub.Start.All = all
+			// Every seventh version is one that the transform cannot bear.
+			sub.Transform = compile(t, `if .["@odata.etag"] | test("[07]\"$") then error("bad") else . end`)
+			rapid.Check(t, func(rt *rapid.T) { checkTruth(t, rt, sub) })
+		})
+	}
+}
+
+func checkTruth(t *testing.T, rt *rapid.T, sub subscriber.Subscription) {
+	t.Helper()
+	w := &world{stream: newMemStream(), dead: &letters{}, sub: sub}
+	w.stream.limit = 4
+	w.folder = &folder{
+		mails: map[string]letter{}, now: registeredAt.Add(-time.Minute), size: rapid.IntRange(1, 6).Draw(rt, "page size"), first: 3,
+		replays: rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "replays"), 1)),
+	}
+	for i := range rapid.IntRange(0, 12).Draw(rt, "mails at the start") {
+		w.folder.put(fmt.Sprintf("m%02d", i))
+	}
+	before := maps.Clone(w.folder.mails)
+	w.folder.now = registeredAt.Add(time.Second)
+
+	actors := []*actor{w.worker(t), w.worker(t)}
+	defer func() {
+		for _, a := range actors {
+			for a.polling {
+				a.step(dieBefore)
+			}
+		}
+		for _, free := range w.frees {
+			free()
+		}
+	}()
+	outside := map[string]letter{}
+	id := rapid.Custom(func(rt *rapid.T) string { return fmt.Sprintf("m%02d", rapid.IntRange(0, 15).Draw(rt, "mail")) })
+	work := func(i int) func(*rapid.T) {
+		return func(rt *rapid.T) {
+			if a := actors[i]; !a.polling {
+				a.begin(t.Context())
+				return
+			}
+			verdict := proceed
+			if rapid.IntRange(0, 5).Draw(rt, "trouble") == 0 {
+				verdict = rapid.IntRange(failBefore, dieAfter).Draw(rt, "verdict")
+			}
+			actors[i].step(verdict)
+			if verdict == dieBefore || verdict == dieAfter {
+				actors[i] = w.worker(t)
+			}
+		}
+	}
+	rt.Repeat(map[string]func(*rapid.T){
+		"worker 1": work(0), "worker 1 once more": work(0), "worker 1 again": work(0),
+		"worker 2": work(1), "worker 2 once more": work(1),
+		"put": func(rt *rapid.T) {
+			id := id.Draw(rt, "id")
+			delete(outside, id) // an id is never in two places
+			w.folder.put(id)
+		},
+		"remove": func(rt *rapid.T) { w.folder.remove(id.Draw(rt, "id")) },
+		"move out": func(rt *rapid.T) {
+			id := id.Draw(rt, "id")
+			if mail, there := w.folder.mails[id]; there {
+				outside[id] = mail
+				w.folder.remove(id)
+			}
+		},
+		"move in": func(rt *rapid.T) {
+			id := id.Draw(rt, "id")
+			if mail, there := outside[id]; there && w.folder.mails[id] == (letter{}) {
+				w.folder.restore(id, mail)
+				delete(outside, id)
+			}
+		},
+	})
+	for _, a := range actors {
+		for a.polling {
+			a.step(proceed)
+		}
+	}
+	for range 3 { // the second sees what changed during the first, the third nothing
+		actors[0].begin(t.Context())
+		for actors[0].polling {
+			actors[0].step(proceed)
+		}
+		if status := actors[0].rig.Status()[0]; status.Error != "" {
+			rt.Fatalf("healthy worker: %s", status.Error)
+		}
+	}
+	compareTruth(rt, w, before)
+}
+
+func compareTruth(rt *rapid.T, w *world, before map[string]letter) {
+	if twice := w.stream.twice(); len(twice) > 0 {
+		rt.Fatalf("event ids that are there twice: %v", twice)
+	}
+	type told struct {
+		body    string
+		deleted bool
+	}
+	view, versions := map[string]told{}, map[string]int{}
+	for _, event := range w.stream.events {
+		id := event.Header["Outlook-Id"]
+		if event.Header["Outlook-Change"] == "deleted" {
+			view[id] = told{deleted: true}
+			delete(versions, id) // a mail that is moved in again has its old version
+			continue
+		}
+		var version int
+		if _, err := fmt.Sscanf(string(event.Body[bytes.Index(event.Body, []byte(`\"`)):]), `\"%d`, &version); err != nil {
+			rt.Fatalf("body %s: %v", event.Body, err)
+		}
+		if version < versions[id] {
+			rt.Fatalf("%s went from version %d back to %d; %v; log %v; %s", id, versions[id], version, w.stream.told(), w.folder.log, w.stream.cursors)
+		}
+		versions[id] = version
+		view[id] = told{body: string(event.Body)}
+	}
+	buried := map[string]bool{}
+	for _, letter := range w.dead.byID {
+		buried[string(letter.Body)] = true
+	}
+	for id, mail := range w.folder.mails {
+		got, known := view[id]
+		want := mail.json(id)
+		quiet := !w.sub.Start.All && before[id] == mail && !known // old, and never changed
+		switch {
+		case quiet:
+		case mail.version%10 == 0 || mail.version%10 == 7:
+			if !buried[want] {
+				rt.Fatalf("version %d of %s is no dead letter", mail.version, id)
+			}
+		case got.body != want:
+			rt.Fatalf("%s: told %q (deleted %t), is %s", id, got.body, got.deleted, want)
+		}
+	}
+	for id, got := range view {
+		if _, there := w.folder.mails[id]; !there && !got.deleted {
+			rt.Fatalf("%s is gone, told %s; log %v, cursor %s, events %v", id, got.body, w.folder.log, w.stream.cursors, w.stream.told())
+		}
+	}
+}
