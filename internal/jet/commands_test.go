@@ -1,0 +1,215 @@
+package jet_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/jet"
+)
+
+func sendMail(c *jet.Conn) string { return must(c.Names().Publish("send-mail")) }
+
+func TestACommandIsDeliveredUntilItIsDone(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).connect()
+	before := time.Now().Add(-time.Second)
+	sent, err := c.Commands().Publish(t.Context(), sendMail(c), jet.Header{"Nats-Msg-Id": {"key-1"}, "Outlook-Expires": {"x"}}, []byte(`{"a":1}`))
+	if err != nil || sent != (jet.Published{Stream: "OUTLOOK_PUBLISH", Sequence: 1}) {
+		t.Fatalf("%+v, %v", sent, err)
+	}
+	again, err := c.Commands().Publish(t.Context(), sendMail(c), jet.Header{"Nats-Msg-Id": {"key-1"}}, nil)
+	if err != nil || !again.Duplicate || again.Sequence != 1 {
+		t.Errorf("the same key again: %+v, %v", again, err)
+	}
+
+	deliveries := make(chan jet.Message, 10)
+	background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 4, func(_ context.Context, m jet.Message) jet.Verdict {
+			deliveries <- m
+			if m.Delivered < 3 {
+				return jet.Again(50 * time.Millisecond)
+			}
+			return jet.Ack()
+		})
+	})
+	for n := uint64(1); n <= 3; n++ {
+		m := <-deliveries
+		if m.Subject != sendMail(c) || m.Stream != "OUTLOOK_PUBLISH" || m.Sequence != 1 || string(m.Data) != `{"a":1}` ||
+			m.Header["Nats-Msg-Id"][0] != "key-1" || m.Header["Outlook-Expires"][0] != "x" || m.Delivered != n ||
+			m.Received.Before(before) || m.Received.After(time.Now()) {
+			t.Errorf("delivery %d: %+v", n, m)
+		}
+	}
+	eventually(t, "the queue is empty", func() bool { return publishStatus(t, c).Messages == 0 })
+	if len(deliveries) != 0 {
+		t.Errorf("%d deliveries after the verdict", len(deliveries))
+	}
+}
+
+func publishStatus(t testing.TB, c *jet.Conn) jet.StreamStatus {
+	t.Helper()
+	for _, s := range must(c.Status(t.Context())) {
+		if s.Name == c.Names().PublishStream() {
+			return s
+		}
+	}
+	t.Fatal("no such stream")
+	return jet.StreamStatus{}
+}
+
+func TestDoneCommandsDoNotComeBackAfterARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect()
+	const all = 100
+	for i := range all {
+		if _, err := c.Commands().Publish(t.Context(), sendMail(c), nil, fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var handled [all]atomic.Int32
+	var done, odd atomic.Int32
+	stop := background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 8, func(_ context.Context, m jet.Message) jet.Verdict {
+			var i int
+			if _, err := fmt.Sscan(string(m.Data), &i); err != nil {
+				t.Error(err)
+			}
+			if i%2 == 1 {
+				odd.Add(1)
+				return jet.Again(time.Millisecond) // comes again and again
+			}
+			handled[i].Add(1)
+			done.Add(1)
+			return jet.Ack()
+		})
+	})
+	eventually(t, "all even ones are done", func() bool { return done.Load() == all/2 })
+	stop()
+	w.stop()
+	w.start()
+	odd.Store(0)
+	stop = background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 8, func(_ context.Context, m jet.Message) jet.Verdict {
+			var i int
+			if _, err := fmt.Sscan(string(m.Data), &i); err != nil {
+				t.Error(err)
+			}
+			handled[i].Add(1)
+			odd.Add(1)
+			return jet.Ack()
+		})
+	})
+	eventually(t, "the queue is empty", func() bool { return publishStatus(t, c).Messages == 0 })
+	stop()
+	for i := range all {
+		if n := handled[i].Load(); n != 1 {
+			t.Errorf("command %d was done %d times", i, n)
+		}
+	}
+}
+
+func TestAThrottledCommandHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).connect()
+	for range 50 {
+		if _, err := c.Commands().Publish(t.Context(), must(c.Names().Publish("hot")), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Commands().Publish(t.Context(), must(c.Names().Publish("cold")), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	cold := make(chan struct{})
+	background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 2, func(_ context.Context, m jet.Message) jet.Verdict {
+			if strings.HasSuffix(m.Subject, ".hot") {
+				return jet.Again(time.Hour)
+			}
+			close(cold)
+			return jet.Ack()
+		})
+	})
+	<-cold
+	s := publishStatus(t, c)
+	if s.Messages < 50 || len(s.Consumers) != 1 || s.Consumers[0].Name != "publish" {
+		t.Errorf("status %+v", s)
+	}
+	eventually(t, "all hot ones are held", func() bool { return publishStatus(t, c).Consumers[0].Held == 50 })
+}
+
+func TestARunningCommandMayFinishWithinTheGrace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect(func(o *jet.Options) { o.Grace = time.Minute })
+	if _, err := c.Commands().Publish(t.Context(), sendMail(c), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	started, finish := make(chan struct{}), make(chan struct{})
+	stop := background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 1, func(ctx context.Context, _ jet.Message) jet.Verdict {
+			close(started)
+			<-finish
+			if ctx.Err() != nil {
+				t.Error("its context ended before the grace was over")
+			}
+			return jet.Ack()
+		})
+	})
+	<-started
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	select {
+	case <-stopped:
+		t.Error("stopped while a command runs")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(finish)
+	<-stopped
+	if n := publishStatus(t, c).Messages; n != 0 {
+		t.Errorf("%d commands left: the answer was lost in the stop", n)
+	}
+}
+
+func TestAfterTheGraceTheContextEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect(func(o *jet.Options) { o.Grace = 50 * time.Millisecond; o.AckWait = time.Minute })
+	if _, err := c.Commands().Publish(t.Context(), sendMail(c), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan struct{})
+	stop := background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 1, func(ctx context.Context, _ jet.Message) jet.Verdict {
+			close(started)
+			<-ctx.Done()
+			return jet.Again(time.Millisecond)
+		})
+	})
+	<-started
+	stop()
+	came := make(chan struct{})
+	background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 1, func(context.Context, jet.Message) jet.Verdict { close(came); return jet.Ack() })
+	})
+	<-came
+}
+
+func TestACommandThatNobodyServesIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect()
+	_, err := c.Commands().Publish(t.Context(), must(c.Names().PublishTo("send-mail", "me")), nil, nil)
+	if fault.Of(err).Code != "no_stream" || fault.HintOf(err) == "" {
+		t.Errorf("got %v (%q)", err, fault.HintOf(err))
+	}
+	_, err = c.Commands().Publish(t.Context(), sendMail(c), nil, make([]byte, 2<<20))
+	if fault.KindOf(err) != fault.Poison || fault.Of(err).Code != "too_large" {
+		t.Errorf("too large: %v", err)
+	}
+}

@@ -1,0 +1,287 @@
+package jet
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"outlook-connector/internal/fault"
+)
+
+// Commit stores a page with its cursor, all or nothing, and returns the
+// cursor's new sequence, which is the After of the next page.
+//
+// [ErrFenced] (kind Retry) says that the cursor is not where the page began, and
+// nothing was stored. Any other error leaves open whether the page was or will
+// be stored (Ambiguous says where it may have been): read [Conn.Cursor] before
+// going on. That is always safe, because a late write and the next page exclude
+// each other by the same fence.
+//
+// Events larger than the server's max_payload are put into the object store
+// first; their messages carry Outlook-Blob, Outlook-Blob-Sha256 and the entity's
+// id, see [Conn.PutBlob].
+//
+// Pages of several feeds that wait at the same time share one batch.
+func (c *Conn) Commit(ctx context.Context, p Page) (uint64, error) {
+	if err := p.check(c.names); err != nil {
+		return 0, err
+	}
+	events, err := c.claimChecks(ctx, p.Events)
+	if err != nil {
+		return 0, err
+	}
+	seq, err := c.events.do(newWrite(ctx, events, Msg{Subject: p.CursorSubject, Data: p.Cursor}, p.After))
+	return seq, mark(ctx, err, "commit page of %s", p.CursorSubject)
+}
+
+// Cursor returns where a feed stands and the sequence to commit its next page
+// after; nil and 0 where it has no cursor yet. It is read from the stream's
+// leader, so it is never old.
+func (c *Conn) Cursor(ctx context.Context, subject string) ([]byte, uint64, error) {
+	msg, err := c.last(ctx, c.names.EventsStream(), subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, mark(ctx, err, "read %s", subject)
+	}
+	return msg.Data, msg.Sequence, nil
+}
+
+// last reads the last message of a subject from the leader.
+func (c *Conn) last(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	var msg *jetstream.RawStreamMsg
+	err := c.do(ctx, func(ctx context.Context) error {
+		s, err := c.stream(ctx, stream)
+		if err == nil {
+			msg, err = s.GetLastMsgForSubject(ctx, subject)
+		}
+		return err
+	})
+	return msg, err
+}
+
+// committers is how many batches of one stream are on their way at a time. The
+// server takes them one by one on a single node; the second fills its wait for
+// the disk, and a third only makes the groups smaller.
+const committers = 2
+
+// spuriousTries bounds repeats of a write that was refused though its cursor
+// stands where it should: a cluster's answer just after the last commit of the
+// same subject, about once in 5,500 (code 10164).
+const spuriousTries = 5
+
+// committer packs writes of one stream into atomic batches.
+type committer struct {
+	conn   *Conn
+	stream string
+	rollup bool // the fenced subject keeps its last message only
+	in     chan *write
+	ctx    context.Context //nolint:containedctx // the life of the goroutines, ended by stop
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func newCommitter(c *Conn, stream string, rollup bool) *committer {
+	ctx, cancel := context.WithCancel(context.Background())
+	k := &committer{conn: c, stream: stream, rollup: rollup, in: make(chan *write), ctx: ctx, cancel: cancel}
+	for range committers {
+		k.wg.Go(k.loop)
+	}
+	return k
+}
+
+// stop ends the goroutines after the batches that are on their way.
+func (k *committer) stop() {
+	k.cancel()
+	k.wg.Wait()
+}
+
+// do waits for a write's answer. Where the caller's context ends first, the
+// write may still happen.
+func (k *committer) do(w *write) (uint64, error) {
+	select {
+	case k.in <- w:
+	case <-w.ctx.Done():
+		return 0, w.ctx.Err()
+	case <-k.ctx.Done():
+		return 0, nats.ErrConnectionClosed
+	}
+	select {
+	case r := <-w.done:
+		return r.seq, r.err
+	case <-w.ctx.Done():
+		return 0, w.ctx.Err()
+	}
+}
+
+func (k *committer) loop() {
+	var left *write // taken, but of no place in the group before
+	for {
+		first := left
+		if left = nil; first == nil {
+			select {
+			case first = <-k.in:
+			case <-k.ctx.Done():
+				return
+			}
+		}
+		var group []*write
+		group, left = k.gather(first)
+		k.store(group)
+	}
+}
+
+// gather adds to the first write whatever waits already, without waiting for
+// more: under load the writes pile up by themselves while a batch is on its
+// way, and without load nobody waits for company.
+func (k *committer) gather(first *write) (group []*write, left *write) {
+	group = []*write{first}
+	messages, bytes := first.messages(), first.bytes
+	for {
+		select {
+		case w := <-k.in:
+			// A batch may roll up and fence a subject only once.
+			twice := slices.ContainsFunc(group, func(g *write) bool { return g.fenced.Subject == w.fenced.Subject })
+			if twice || messages+w.messages() > groupMessages || bytes+w.bytes > groupBytes {
+				return group, w
+			}
+			group = append(group, w)
+			messages, bytes = messages+w.messages(), bytes+w.bytes
+		default:
+			return group, nil
+		}
+	}
+}
+
+// store publishes a group and gives every write its answer.
+func (k *committer) store(group []*write) {
+	group = slices.DeleteFunc(group, func(w *write) bool { return w.ctx.Err() != nil }) // nobody waits
+	if len(group) == 0 {
+		return
+	}
+	last, err := k.publish(group)
+	if errors.Is(err, errNotConnected) {
+		for _, w := range group {
+			w.finish(0, err) // nothing was sent
+		}
+		return
+	}
+	if err == nil {
+		// The sequences of a batch follow each other, so each write's own one
+		// is known from the last.
+		for _, w := range slices.Backward(group) {
+			w.finish(last, nil)
+			last -= uint64(w.messages())
+		}
+		return
+	}
+	open := k.settle(group, err)
+	if apiCode(err) == 0 {
+		// No verdict, and no trace of the write: it may still come.
+		for _, w := range open {
+			w.finish(0, err)
+		}
+		return
+	}
+	// A verdict on the whole group does not say whose fault it is.
+	for _, w := range open {
+		k.storeAlone(w, err, len(group) > 1)
+	}
+}
+
+// storeAlone brings one write to its end after the server refused it with err,
+// alone or in a group.
+func (k *committer) storeAlone(w *write, err error, grouped bool) {
+	for try := range spuriousTries {
+		if !grouped {
+			if !wrongSequence(err) {
+				break // a verdict on this very write
+			}
+			if wait(w.ctx, k.ctx.Done(), time.Duration(try+1)*20*time.Millisecond) != nil {
+				break
+			}
+		}
+		grouped = false
+		var seq uint64
+		if seq, err = k.publish([]*write{w}); err == nil {
+			w.finish(seq, nil)
+			return
+		}
+		if len(k.settle([]*write{w}, err)) == 0 {
+			return
+		}
+		if apiCode(err) == 0 {
+			break
+		}
+	}
+	w.finish(0, err)
+}
+
+// settle asks the leader what became of writes that got no good answer. Those
+// that are stored, or can no longer be, get their answer; the others are
+// returned.
+func (k *committer) settle(group []*write, cause error) (open []*write) {
+	var unreadable error
+	for _, w := range group {
+		if unreadable != nil { // each look would wait for its own timeout
+			w.finish(0, unreadable)
+			continue
+		}
+		// Not the caller's context: a caller that stops still wants its
+		// colleagues in the group to get their answers.
+		msg, err := k.conn.last(context.WithoutCancel(w.ctx), k.stream, w.fenced.Subject)
+		var seq uint64
+		switch {
+		case err == nil && nats.Header(msg.Header).Get(commitHeader) == w.id:
+			w.finish(msg.Sequence, nil)
+			continue
+		case err == nil:
+			seq = msg.Sequence
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			e := fault.New(fault.Retry, "%w (and the cursor could not be read: %w)", cause, err)
+			e.Ambiguous = apiCode(cause) == 0
+			unreadable = e
+			w.finish(0, e)
+			continue
+		}
+		if seq != w.after {
+			w.finish(0, &fault.Error{Kind: fault.Retry, Code: "fenced", Err: ErrFenced})
+			continue
+		}
+		open = append(open, w)
+	}
+	return open
+}
+
+// publish sends the writes as one batch and returns the last sequence.
+func (k *committer) publish(group []*write) (uint64, error) {
+	var messages []*nats.Msg
+	for _, w := range group {
+		messages = append(messages, w.batch(k.stream, k.rollup)...)
+	}
+	var last uint64
+	err := k.conn.do(context.WithoutCancel(k.ctx), func(ctx context.Context) error {
+		if len(messages) == 1 {
+			ack, err := k.conn.js.PublishMsg(ctx, messages[0], jetstream.WithRetryAttempts(0))
+			if err == nil {
+				last = ack.Sequence
+			}
+			return err
+		}
+		// The default asks for an answer to the first message too, which costs
+		// a round trip and tells nothing that the last answer does not.
+		ack, err := jetstreamext.PublishMsgBatch(ctx, k.conn.js, messages, jetstreamext.BatchFlowControl{AckFirst: false})
+		if err == nil {
+			last = ack.Sequence
+		}
+		return err
+	})
+	return last, err
+}

@@ -1,0 +1,171 @@
+package jet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"outlook-connector/internal/jet"
+	"outlook-connector/internal/jet/embedded"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimEnv); dir != "" {
+		if err := runVictim(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// world is one embedded server that a test can stop and start again under its
+// connections.
+type world struct {
+	t   testing.TB
+	dir string
+
+	mu     sync.Mutex
+	server *embedded.Server
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir()}
+	w.start()
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	server, err := embedded.Start(context.WithoutCancel(w.t.Context()), embedded.Options{StoreDir: w.dir, MaxPayload: 1 << 20})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.server = server
+	w.mu.Unlock()
+}
+
+func (w *world) stop() {
+	w.mu.Lock()
+	server := w.server
+	w.server = nil
+	w.mu.Unlock()
+	if server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.t.Context()), 20*time.Second)
+	defer cancel()
+	if err := server.Stop(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// InProcessConn leads to whichever server runs at the time.
+func (w *world) InProcessConn() (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.server == nil {
+		return nil, errors.New("server is down")
+	}
+	var o nats.Options
+	if err := w.server.InProcess()(&o); err != nil {
+		return nil, err
+	}
+	return o.InProcessServer.InProcessConn()
+}
+
+// option is InProcess through the world, so that it survives a restart.
+func (w *world) option() nats.Option {
+	return func(o *nats.Options) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.server != nil {
+			if err := w.server.InProcess()(o); err != nil { // for user and password, which stay the same
+				return err
+			}
+		}
+		o.InProcessServer = w
+		return nil
+	}
+}
+
+// connect returns a connection with its streams set up.
+func (w *world) connect(change ...func(*jet.Options)) *jet.Conn {
+	w.t.Helper()
+	c := w.dial(change...)
+	if err := c.EnsureStreams(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+func (w *world) dial(change ...func(*jet.Options)) *jet.Conn {
+	w.t.Helper()
+	o := jet.Options{InProcess: w.option(), ManageStreams: true, AckWait: 600 * time.Millisecond, Timeout: 3 * time.Second}
+	for _, f := range change {
+		f(&o)
+	}
+	c, err := jet.Connect(w.t.Context(), o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { closeConn(w.t, c) })
+	return c
+}
+
+func closeConn(t testing.TB, c *jet.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// raw is a plain client of the same server, for what the package does not
+// offer.
+func (w *world) raw() *nats.Conn {
+	w.t.Helper()
+	nc, err := nats.Connect("", w.option())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(nc.Close)
+	return nc
+}
+
+// eventually waits until holds is true, or fails.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(15 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// must returns v where err is nil.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

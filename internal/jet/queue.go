@@ -1,0 +1,221 @@
+package jet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// pullWait is how long one pull waits on the server. Short, because a stop
+// waits for it, so that messages which arrive meanwhile can be given back.
+const pullWait = time.Second
+
+// queue takes messages from a work queue's shared consumer and runs a function
+// on each, a bounded number at a time.
+//
+// It asks for exactly as many messages as it can start. The client's own
+// Consume keeps a buffer, in which messages grow old: their AckWait runs from
+// the delivery, and a long line of long calls would have them delivered to a
+// second worker while the first still means to do them.
+type queue struct {
+	conn     *Conn
+	stream   string
+	consumer string
+	parallel int
+	grace    time.Duration
+	// run does the work and says how to answer the message.
+	run func(ctx context.Context, m jetstream.Msg) Verdict
+
+	mu   sync.Mutex
+	held map[jetstream.Msg]struct{} // running; kept alive with InProgress
+}
+
+// serve works until ctx ends, then gives back what has not started and waits
+// for what runs; that has its context ended after the grace. It returns nil
+// then. It goes on through lost connections and other errors by itself.
+func (q *queue) serve(ctx context.Context) error {
+	q.held = map[jetstream.Msg]struct{}{}
+	slots := make(chan struct{}, q.parallel)
+	for range q.parallel {
+		slots <- struct{}{}
+	}
+	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer endWork()
+	stopGrace := context.AfterFunc(ctx, func() { time.AfterFunc(q.grace, endWork) })
+	defer stopGrace()
+
+	var running, helpers sync.WaitGroup
+	alive, endAlive := context.WithCancel(context.WithoutCancel(ctx))
+	helpers.Go(func() { q.keepAlive(alive) })
+	defer helpers.Wait()
+	defer endAlive()
+	defer running.Wait()
+
+	var failing string // the last error, to log each once
+	for {
+		free, err := takeSlots(ctx, slots)
+		if err != nil {
+			return nil //nolint:nilerr // told to stop
+		}
+		left, err := q.pull(ctx, free, func(m jetstream.Msg) {
+			q.hold(m)
+			running.Go(func() {
+				defer func() { slots <- struct{}{} }()
+				verdict := q.run(work, m)
+				q.release(m)
+				q.answer(work, m, verdict)
+			})
+		})
+		for range left {
+			slots <- struct{}{}
+		}
+		if err == nil || ctx.Err() != nil {
+			failing = ""
+			continue
+		}
+		if err.Error() != failing {
+			failing = err.Error()
+			q.conn.log.WarnContext(ctx, "queue cannot be read", "stream", q.stream, "consumer", q.consumer, "error", err)
+		}
+		if wait(ctx, nil, pullWait) != nil {
+			return nil //nolint:nilerr // told to stop
+		}
+	}
+}
+
+// takeSlots waits for one free slot and takes all that are free.
+func takeSlots(ctx context.Context, slots <-chan struct{}) (int, error) {
+	select {
+	case <-slots:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	for n := 1; ; n++ {
+		select {
+		case <-slots:
+		default:
+			return n, nil
+		}
+	}
+}
+
+// pull asks for n messages, starts what comes within a short time and returns
+// how many did not come.
+func (q *queue) pull(ctx context.Context, n int, start func(jetstream.Msg)) (left int, err error) {
+	if err := q.conn.waitConnected(ctx); err != nil {
+		return n, err
+	}
+	consumer, err := q.conn.consumer(ctx, q.stream, q.consumer)
+	if err != nil {
+		return n, mark(ctx, err, "read %s.%s", q.stream, q.consumer)
+	}
+	batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
+	if err != nil {
+		return n, mark(ctx, err, "pull from %s.%s", q.stream, q.consumer)
+	}
+	for m := range batch.Messages() {
+		if ctx.Err() != nil {
+			// Another worker can have it at once.
+			q.report(ctx, m, "nak", m.Nak())
+			continue
+		}
+		n--
+		start(m)
+	}
+	return n, mark(ctx, batch.Error(), "pull from %s.%s", q.stream, q.consumer)
+}
+
+// consumer returns the handle of a consumer, asking the server once.
+func (c *Conn) consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
+	key := stream + "." + name
+	c.mu.Lock()
+	consumer, ok := c.consumers[key]
+	c.mu.Unlock()
+	if ok {
+		return consumer, nil
+	}
+	err := c.do(ctx, func(ctx context.Context) (err error) {
+		consumer, err = c.js.Consumer(ctx, stream, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.consumers[key] = consumer
+	c.mu.Unlock()
+	return consumer, nil
+}
+
+func (q *queue) hold(m jetstream.Msg) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.held[m] = struct{}{}
+}
+
+func (q *queue) release(m jetstream.Msg) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.held, m)
+}
+
+// keepAlive tells the server three times in an AckWait that what runs here
+// still runs. It holds the lock meanwhile: an InProgress that overtakes a nak
+// would replace its delay by the AckWait.
+func (q *queue) keepAlive(ctx context.Context) {
+	ticker := time.NewTicker(q.conn.o.AckWait / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		q.mu.Lock()
+		for m := range q.held {
+			q.report(ctx, m, "in progress", m.InProgress())
+		}
+		q.mu.Unlock()
+	}
+}
+
+// answer tells the server what becomes of a message.
+func (q *queue) answer(ctx context.Context, m jetstream.Msg, v Verdict) {
+	switch {
+	case v.Done:
+		q.done(ctx, m)
+	case v.After > 0:
+		q.report(ctx, m, "nak with delay", m.NakWithDelay(v.After))
+	default:
+		q.report(ctx, m, "nak", m.Nak())
+	}
+}
+
+// done acknowledges for good: only an answered ack survives a server that is
+// killed at once. It tries again for a while, because the message would come
+// again otherwise.
+func (q *queue) done(ctx context.Context, m jetstream.Msg) {
+	const tries = 4
+	var err error
+	for try := range tries {
+		if try > 0 && wait(ctx, nil, time.Duration(try)*250*time.Millisecond) != nil {
+			break
+		}
+		if err = q.conn.do(context.WithoutCancel(ctx), m.DoubleAck); err == nil {
+			return
+		}
+	}
+	q.report(ctx, m, "ack", err)
+}
+
+// report logs an answer that could not be sent. The message then comes again
+// after its AckWait, to this worker or another, which every handler expects.
+func (q *queue) report(ctx context.Context, m jetstream.Msg, answer string, err error) {
+	if err == nil {
+		return
+	}
+	q.conn.log.WarnContext(ctx, "queue message could not be answered",
+		"stream", q.stream, "subject", m.Subject(), "answer", answer, "error", err)
+}
