@@ -82,17 +82,23 @@ func identify(m Message, publisher string) identity {
 		source: place + "-" + at,
 	}
 	if given := first(m.Header, headerMsgID); given != "" {
-		who.id = given
-		if !plainID(given) {
-			digest := sha256.Sum256([]byte(given))
-			who.id = base64.RawURLEncoding.EncodeToString(digest[:])
-		}
+		who.id = ResultID(given)
 		who.key = publisher + "." + who.id
 		return who
 	}
 	who.id = place
 	who.key = publisher + "." + who.source
 	return who
+}
+
+// ResultID returns the id under which the outcome of a command with this
+// Nats-Msg-Id is told: the key itself where it fits a subject, else its hash.
+func ResultID(key string) string {
+	if plainID(key) {
+		return key
+	}
+	digest := sha256.Sum256([]byte(key))
+	return base64.RawURLEncoding.EncodeToString(digest[:])
 }
 
 // plainID reports whether a caller's id matches [A-Za-z0-9_-]{1,64}.

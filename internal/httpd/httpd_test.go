@@ -27,9 +27,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeLogins struct {
 	browserState string
 	completed    int
+	loggedOut    int
+	origin       string
 }
 
 const knownState = "state-of-this-flow"
+
+func (f *fakeLogins) Origin(string) string { return f.origin }
 
 func (f *fakeLogins) Begin(client string) (authorizeURL, state string, err error) {
 	if client != "contoso" {
@@ -45,6 +49,14 @@ func (f *fakeLogins) Complete(_ context.Context, browserState string, query url.
 	}
 	f.completed++
 	return "contoso", "ann@contoso.example", nil
+}
+
+func (f *fakeLogins) Logout(_ context.Context, client string) error {
+	if client != "contoso" {
+		return fault.New(fault.Poison, "no client named %q", client)
+	}
+	f.loggedOut++
+	return nil
 }
 
 type setup struct {
@@ -170,6 +182,28 @@ func TestSignInIsBoundToTheBrowserThatStartedIt(t *testing.T) {
 	}
 }
 
+func TestSignInStartsUnderTheHostItComesBackTo(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	at, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.logins.origin = "http://localhost:" + at.Port()
+	code, _, header := s.get(t, "/oauth/start/contoso", nil)
+	moved := header.Get("Location")
+	if code != 302 || moved != s.logins.origin+"/oauth/start/contoso?moved=1" || header.Get("Set-Cookie") != "" {
+		t.Fatalf("start under another host: %d %s", code, moved)
+	}
+	code, _, header = s.get(t, "/oauth/start/contoso?moved=1", func(r *http.Request) { r.Host = "localhost:" + at.Port() })
+	if code != 302 || !strings.HasPrefix(header.Get("Location"), "https://login.example/") || header.Get("Set-Cookie") == "" {
+		t.Errorf("start under its own host: %d %s", code, header.Get("Location"))
+	}
+	if code, _, header = s.get(t, "/oauth/start/contoso?moved=1", nil); code != 302 || !strings.HasPrefix(header.Get("Location"), "https://login.example/") {
+		t.Errorf("moved once and still under another host (a proxy): %d %s", code, header.Get("Location"))
+	}
+}
+
 func TestUnknownClientSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
@@ -235,6 +269,36 @@ func TestStatusIsData(t *testing.T) {
 	var status httpd.Status
 	if err := json.Unmarshal([]byte(body), &status); err != nil || status.Version != "test" || len(status.Clients) != 1 {
 		t.Errorf("%v %s", err, body)
+	}
+}
+
+func TestLogoutIsForThisSiteOnly(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	post := func(client, origin string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/oauth/logout/"+client, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if origin != "" {
+			req.Header.Set("Sec-Fetch-Site", "cross-site")
+			req.Header.Set("Origin", origin)
+		}
+		resp, err := s.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	if code := post("contoso", "https://evil.example"); code != 403 || s.logins.loggedOut != 0 {
+		t.Errorf("from another site: %d", code)
+	}
+	if code := post("nobody", ""); code != 409 {
+		t.Errorf("unknown client: %d", code)
+	}
+	if code := post("contoso", ""); code != 204 || s.logins.loggedOut != 1 {
+		t.Errorf("logout: %d", code)
 	}
 }
 

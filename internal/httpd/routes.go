@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/health"
@@ -53,9 +55,17 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // oauthStart sends the browser to the sign-in page and gives it the state it
-// must bring back.
+// must bring back. It does so under the host of the redirect address: a cookie
+// given at 127.0.0.1 would not come back to localhost.
 func (s *Server) oauthStart(w http.ResponseWriter, r *http.Request) {
-	authorizeURL, state, err := s.opts.Logins.Begin(r.PathValue("client"))
+	client := r.PathValue("client")
+	if origin, err := url.Parse(s.opts.Logins.Origin(client)); err == nil && origin.Host != "" &&
+		!strings.EqualFold(origin.Host, r.Host) && r.URL.Query().Get("moved") == "" {
+		// Once only: a proxy in front may change the host for good.
+		http.Redirect(w, r, origin.Scheme+"://"+origin.Host+"/oauth/start/"+url.PathEscape(client)+"?moved=1", http.StatusFound)
+		return
+	}
+	authorizeURL, state, err := s.opts.Logins.Begin(client)
 	if err != nil {
 		s.failed(w, r, http.StatusNotFound, err)
 		return
@@ -88,6 +98,23 @@ func (s *Server) oauthCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	s.opts.Log.InfoContext(r.Context(), "access granted", "client", client, "account", account)
 	s.render(w, http.StatusOK, "granted", map[string]any{"Client": client, "Account": account})
+}
+
+// oauthLogout removes a grant. Browsers of other sites cannot send it: the
+// cross-origin protection around all routes refuses them.
+func (s *Server) oauthLogout(w http.ResponseWriter, r *http.Request) {
+	if err := s.opts.Logins.Logout(r.Context(), r.PathValue("client")); err != nil {
+		writeJSON(w, http.StatusConflict, Refusal{Error: err.Error(), Hint: fault.HintOf(err)})
+		return
+	}
+	s.opts.Log.InfoContext(r.Context(), "grant removed", "client", r.PathValue("client"))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// Refusal is the body of an answer that refuses.
+type Refusal struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 // stateCookie names the cookie of one sign-in. Each has its own, so that two

@@ -24,6 +24,9 @@ import (
 
 // Logins carries out sign-ins.
 type Logins interface {
+	// Origin returns scheme and host to which the browser comes back after the
+	// sign-in of a client, "" for an unknown client.
+	Origin(client string) string
 	// Begin starts a sign-in of a client. It returns the address that the
 	// browser must visit, and the state that the browser must bring back.
 	Begin(client string) (authorizeURL, state string, err error)
@@ -31,6 +34,8 @@ type Logins interface {
 	// the state that this browser was given, "" if it was given none. It
 	// returns the client's name and the account that granted access.
 	Complete(ctx context.Context, browserState string, query url.Values) (client, account string, err error)
+	// Logout removes a client's grant.
+	Logout(ctx context.Context, client string) error
 }
 
 // Options say what the server shows. Checks, Metrics, Status, Logins and Log
@@ -75,11 +80,14 @@ type Status struct {
 
 // ClientStatus is a client and its grant.
 type ClientStatus struct {
-	Name    string    `json:"name"`
-	State   string    `json:"state"`
-	Account string    `json:"account,omitempty"`
-	Scopes  []string  `json:"scopes,omitempty"`
+	Name    string   `json:"name"`
+	State   string   `json:"state"`
+	Account string   `json:"account,omitempty"`
+	Scopes  []string `json:"scopes,omitempty"`
+	// Granted is when somebody last signed in.
+	Granted time.Time `json:"granted,omitzero"`
 	Expiry  time.Time `json:"expiry,omitzero"`
+	Error   string    `json:"error,omitempty"`
 	Hint    string    `json:"hint,omitempty"`
 }
 
@@ -88,6 +96,7 @@ type FeedStatus struct {
 	Subscription string    `json:"subscription"`
 	Mailbox      string    `json:"mailbox"`
 	Part         string    `json:"part"`
+	Phase        string    `json:"phase,omitempty"`
 	LastPoll     time.Time `json:"last_poll,omitzero"`
 	NextPoll     time.Time `json:"next_poll,omitzero"`
 	Error        string    `json:"error,omitempty"`
@@ -96,11 +105,12 @@ type FeedStatus struct {
 
 // PublisherStatus is a publisher and what it promises.
 type PublisherStatus struct {
-	Name     string   `json:"name"`
-	Client   string   `json:"client"`
-	Subject  string   `json:"subject"`
-	Entities []string `json:"entities"`
-	Delivery string   `json:"delivery"`
+	Name      string   `json:"name"`
+	Client    string   `json:"client"`
+	Subject   string   `json:"subject"`
+	Entities  []string `json:"entities"`
+	Mailboxes []string `json:"mailboxes"`
+	Delivery  string   `json:"delivery"`
 }
 
 // Server is a listening HTTP server. Create it with [Listen], run it with
@@ -181,6 +191,7 @@ func (s *Server) routes() http.Handler {
 	open("GET /oauth/callback", s.oauthCallback)
 	open("GET /style.css", style)
 	closed("GET /oauth/start/{client}", s.oauthStart)
+	closed("POST /oauth/logout/{client}", s.oauthLogout)
 	closed("GET /status", s.status)
 	closed("GET /{$}", s.page)
 

@@ -53,7 +53,7 @@ func SignIn(ctx context.Context, client *http.Client, startURL, upn string) (*La
 		f, ok := chooseForm(root, upn)
 		if !ok {
 			if at.Status >= 400 {
-				return at, fmt.Errorf("sign in as %s: %s answered %d", upn, at.URL.Redacted(), at.Status)
+				return at, fmt.Errorf("sign in as %s: %s answered %d", upn, at.URL.Host+at.URL.Path, at.Status)
 			}
 			return at, nil
 		}

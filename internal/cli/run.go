@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outlook-connector/internal/jet/embedded"
+	"outlook-connector/internal/telemetry"
+	"outlook-connector/worker"
+)
+
+// stopTimeout is how long a worker may take to finish what it has in hand:
+// below the 30 s after which orchestrators usually kill.
+const stopTimeout = 25 * time.Second
+
+func (a *app) runCommand() *cobra.Command {
+	var roles []string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Start the worker",
+		Long: `Starts the worker: polls the subscriptions, carries out commands, keeps the
+tokens and serves health, metrics and the sign-in. Start the same command on
+more machines with the same nats.url to share the work.
+
+A second run on the same machine and data folder joins the first as one more
+worker. SIGTERM or Ctrl-C finishes what is in hand; a second one ends at once.`,
+		Example: `  outlook-connector run
+  outlook-connector run --roles publisher        # commands only
+  outlook-connector run --config /etc/outlook-connector/outlook-connector.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), roles) },
+	}
+	cmd.Flags().StringSliceVar(&roles, "roles", nil, "what this process takes on: subscriber,publisher,tokens,http (default all)")
+	_ = cmd.RegisterFlagCompletionFunc("roles", cobra.FixedCompletions([]string{"subscriber", "publisher", "tokens", "http"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, roleNames []string) error {
+	c, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	var roles []worker.Role
+	for _, name := range roleNames {
+		roles = append(roles, worker.Role(strings.TrimSpace(name)))
+	}
+	log, err := telemetry.NewLogger(a.err, c.Log.Level, c.Log.Format)
+	if err != nil {
+		return &usageError{err}
+	}
+	w, err := worker.New(worker.Options{Config: c, Roles: roles, Version: buildVersion(), Log: log})
+	if err != nil {
+		return &usageError{err}
+	}
+	if err := w.Start(ctx); err != nil {
+		return err
+	}
+	if c.NATS.Embedded != nil && w.NATSURL() != "" {
+		log.InfoContext(ctx, "embedded nats is reachable from this machine", "url", w.NATSURL(),
+			"try", fmt.Sprintf("nats --context %s stream ls", embedded.ContextPath(c.NATS.Embedded.StoreDir)))
+	}
+	return waitAndStop(ctx, w, log)
+}
+
+// waitAndStop waits for the end of ctx or of the worker, and stops it.
+func waitAndStop(ctx context.Context, w *worker.Worker, log *slog.Logger) error {
+	var failure error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "timeout", stopTimeout.String())
+	case failure = <-w.Failed():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := w.Stop(ctx); err != nil {
+		if failure != nil {
+			log.WarnContext(ctx, "not stopped cleanly", "error", err)
+			return failure
+		}
+		return err
+	}
+	return failure
+}

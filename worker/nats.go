@@ -1,0 +1,70 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"outlook-connector/config"
+	"outlook-connector/internal/jet"
+	"outlook-connector/internal/jet/embedded"
+)
+
+// ConnectOptions returns how another process of this machine reaches the NATS
+// of a configuration: the configured server, or the listener of the process
+// that runs the embedded one. Its error says that none has run where none has.
+func ConnectOptions(c *config.Config) (jet.Options, error) {
+	o := jet.Options{
+		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, ManageStreams: c.NATS.ManageStreams,
+		LedgerAge: ledgerAge(c), BlobAge: blobAge(c),
+	}
+	if c.NATS.Embedded == nil {
+		o.URL, o.Context, o.CredentialsFile = c.NATS.URL.Reveal(), c.NATS.Context, c.NATS.CredentialsFile
+		if tls := c.NATS.TLS; tls != nil {
+			o.TLSCAFile, o.TLSCertFile, o.TLSKeyFile = tls.CAFile, tls.CertFile, tls.KeyFile
+		}
+		return o, nil
+	}
+	listener, err := embedded.ReadContext(c.NATS.Embedded.StoreDir)
+	if err != nil {
+		return jet.Options{}, err
+	}
+	o.URL, o.User, o.Password = listener.URL, listener.User, listener.Password
+	return o, nil
+}
+
+// openNATS starts the embedded server, or joins the process that has it, or
+// connects to the configured one. server is nil where this process runs none.
+func openNATS(ctx context.Context, o Options, log *slog.Logger) (server *embedded.Server, conn *jet.Conn, joined bool, err error) {
+	c := o.Config
+	if c.NATS.Embedded != nil {
+		server, err = embedded.Start(ctx, embedded.Options{
+			StoreDir: c.NATS.Embedded.StoreDir, Listen: c.NATS.Embedded.Listen,
+			FreePortIfTaken: o.FreePorts, Open: o.OpenListener, Log: log.With("room", "nats-server"),
+		})
+		switch {
+		case errors.Is(err, embedded.ErrLocked):
+			// Another process of this machine has the data folder: this one
+			// becomes one more worker over its listener.
+			joined = true
+		case err != nil:
+			return nil, nil, false, err
+		}
+	}
+	options := jet.Options{
+		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, ManageStreams: c.NATS.ManageStreams,
+		LedgerAge: ledgerAge(c), BlobAge: blobAge(c),
+	}
+	if server != nil {
+		options.InProcess = server.InProcess()
+	} else if options, err = ConnectOptions(c); err != nil {
+		return nil, nil, false, err
+	}
+	options.Log, options.Grace = log, drainGrace
+	conn, err = jet.Connect(ctx, options)
+	if err != nil && server != nil {
+		err = errors.Join(err, server.Stop(ctx))
+		server = nil
+	}
+	return server, conn, joined, err
+}

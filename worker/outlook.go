@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"outlook-connector/config"
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/graph"
+	"outlook-connector/publisher"
+	"outlook-connector/subscriber"
+	"outlook-connector/tokenstore"
+)
+
+// outlook is Microsoft Graph as the two cores see it: one client for each
+// entry of the configuration, with the limits that polls and commands share.
+type outlook struct {
+	clients map[string]*graph.Client
+}
+
+var (
+	_ subscriber.Source = outlook{}
+	_ subscriber.Slots  = outlook{}
+	_ publisher.Outlook = outlook{}
+	_ publisher.Slots   = outlook{}
+)
+
+// NewGraphClient makes the Graph client of a configured client, with tokens
+// from the given source. The caller closes it.
+func NewGraphClient(c *config.Client, tokens tokenstore.Source, o Options) (*graph.Client, error) {
+	return graph.New(graph.Options{
+		Name:    c.Name,
+		BaseURL: c.BaseURL,
+		Tokens:  clientTokens{source: tokens, client: c.Name},
+		Limits: graph.Limits{
+			Concurrency: c.Limits.Concurrency,
+			Requests:    int(c.Limits.Requests.Count), RequestWindow: c.Limits.Requests.Per.Std(),
+			UploadBytes: int64(c.Limits.Upload.Bytes), UploadWindow: c.Limits.Upload.Per.Std(),
+		},
+		LogRequests: c.LogRequests,
+		Log:         o.Log.With("room", "graph"),
+		Registerer:  o.registerer(),
+	})
+}
+
+func newOutlook(tokens tokenstore.Source, o Options) (outlook, error) {
+	out := outlook{clients: make(map[string]*graph.Client, len(o.Config.Clients))}
+	for i := range o.Config.Clients {
+		c := &o.Config.Clients[i]
+		client, err := NewGraphClient(c, tokens, o)
+		if err != nil {
+			out.close()
+			return outlook{}, fault.New(fault.Fatal, "%w", err).WithHint("outlook-connector config check")
+		}
+		out.clients[c.Name] = client
+	}
+	return out, nil
+}
+
+func (o outlook) close() {
+	for _, client := range o.clients {
+		client.Close()
+	}
+}
+
+// Read reads a page for the subscriber.
+func (o outlook) Read(ctx context.Context, r subscriber.Request, emit func(item []byte) error) (subscriber.Page, error) {
+	client, err := o.client(r.Client)
+	if err != nil {
+		return subscriber.Page{}, err
+	}
+	page, err := client.Page(ctx, graph.Request{
+		Operation: r.Operation, Mailbox: r.Mailbox, Path: r.Path, Query: r.Query, Headers: r.Headers, Link: r.Link,
+	}, emit)
+	if err != nil {
+		return subscriber.Page{}, err
+	}
+	return subscriber.Page{Next: page.Next, Delta: page.Delta, Date: page.Date}, nil
+}
+
+// Do makes the publisher's request.
+func (o outlook) Do(ctx context.Context, call publisher.Call) (publisher.Answer, error) {
+	client, err := o.client(call.Client)
+	if err != nil {
+		return publisher.Answer{}, err
+	}
+	request := graph.Request{
+		Operation: call.Operation, Mailbox: call.Mailbox, Path: call.Params.Path, Query: call.Params.Query,
+		Headers: call.Header, ClientRequestID: call.RequestID,
+	}
+	if len(call.Body) > 0 {
+		request.Body = call.Body
+	}
+	response, err := client.Do(ctx, request)
+	if err != nil {
+		return answerOf(err), err
+	}
+	return publisher.Answer{
+		Status: response.Status, Body: response.Body,
+		RequestID: response.RequestID, ClientRequestID: response.ClientRequestID,
+	}, nil
+}
+
+// Take takes a slot of a mailbox, for a poll or a command.
+func (o outlook) Take(client, mailbox string) (release func(), wait time.Duration, ok bool) {
+	c, err := o.client(client)
+	if err != nil {
+		return nil, time.Minute, false
+	}
+	return c.TakeSlot(mailbox)
+}
+
+func (o outlook) client(name string) (*graph.Client, error) {
+	client := o.clients[name]
+	if client == nil {
+		return nil, fault.New(fault.Poison, "no client named %q", name).WithCode("client_unknown")
+	}
+	return client, nil
+}
+
+// clientTokens are the tokens of one client.
+type clientTokens struct {
+	source tokenstore.Source
+	client string
+}
+
+// minLife is how long a token must still live to be used for a request: longer
+// than the request may take.
+const minLife = 2 * time.Minute
+
+func (t clientTokens) Token(ctx context.Context) (graph.Token, error) {
+	token, err := t.source.Token(ctx, t.client, minLife)
+	if err != nil {
+		return graph.Token{}, err
+	}
+	return graph.Token{Access: token.Access, ID: strconv.FormatUint(token.Generation, 10)}, nil
+}
+
+func (t clientTokens) Reject(ctx context.Context, token graph.Token) {
+	generation, err := strconv.ParseUint(token.ID, 10, 64)
+	if err != nil {
+		return // not one of ours
+	}
+	t.source.Reject(ctx, t.client, tokenstore.Token{Access: token.Access, Generation: generation})
+}

@@ -1,0 +1,135 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"outlook-connector/config"
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/graph"
+	"outlook-connector/internal/jet"
+	"outlook-connector/publisher"
+)
+
+// commandStream is JetStream as the publisher sees it: the ledger, outcomes
+// and dead letters.
+type commandStream struct {
+	conn *jet.Conn
+}
+
+var (
+	_ publisher.Journal  = commandStream{}
+	_ publisher.Outcomes = commandStream{}
+)
+
+// Load reads a ledger record.
+func (s commandStream) Load(ctx context.Context, key string) ([]byte, uint64, error) {
+	return s.conn.Ledger().Load(ctx, key)
+}
+
+// Save stores a ledger record with compare-and-set.
+func (s commandStream) Save(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
+	seq, err := s.conn.Ledger().Save(ctx, key, data, revision)
+	if errors.Is(err, jet.ErrConflict) {
+		return 0, fmt.Errorf("%w: %w", publisher.ErrConflict, err)
+	}
+	return seq, err
+}
+
+// Result stores an outcome.
+func (s commandStream) Result(ctx context.Context, id string, body []byte) error {
+	return s.conn.Results().Put(ctx, id, jsonHeader(), body)
+}
+
+// Reply sends a copy of an outcome to the subject that the sender asked for.
+func (s commandStream) Reply(ctx context.Context, subject string, body []byte) error {
+	return s.conn.Reply(ctx, subject, jsonHeader(), body)
+}
+
+// Dead stores a dead letter.
+func (s commandStream) Dead(ctx context.Context, name string, letter publisher.DeadLetter) error {
+	subject, err := s.conn.Names().DeadCommand(name)
+	if err != nil {
+		return err
+	}
+	body, err := letter.Encode()
+	if err != nil {
+		return fault.New(fault.Poison, "encode dead letter: %w", err)
+	}
+	return s.conn.DeadLetters().Put(ctx, subject, letter.DedupeID, jsonHeader(), body)
+}
+
+func jsonHeader() jet.Header { return jet.Header{"content-type": {"application/json"}} }
+
+// runCommands hands the queue's messages to the publisher until ctx ends.
+func runCommands(ctx context.Context, conn *jet.Conn, w *publisher.Worker, parallel int) error {
+	return conn.Commands().Run(ctx, parallel, func(ctx context.Context, m jet.Message) jet.Verdict {
+		name, _, err := conn.Names().ParsePublish(m.Subject)
+		if err != nil {
+			name = m.Subject // the publisher says that there is none of that name
+		}
+		verdict := w.Handle(ctx, publisher.Message{
+			Publisher: name, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
+			Header: m.Header, Data: m.Data, Received: m.Received,
+		})
+		return jet.Verdict{Done: verdict.Ack, After: verdict.After}
+	})
+}
+
+// answerOf returns what is known of an answer that was an error.
+func answerOf(err error) publisher.Answer {
+	answered, ok := errors.AsType[*graph.Error](err)
+	if !ok {
+		return publisher.Answer{}
+	}
+	return publisher.Answer{
+		Status: answered.Status, RequestID: answered.RequestID, ClientRequestID: answered.ClientRequestID,
+	}
+}
+
+// publishers resolves the configured publishers. parallel is how many commands
+// they may have in hand together.
+func publishers(c *config.Config) (out []publisher.Publisher, parallel int, err error) {
+	var problems []error
+	for _, p := range c.Publishers {
+		resolved := publisher.Publisher{
+			Name: p.Name, Client: p.Client, Entities: p.Operations(), Mailboxes: p.Mailboxes,
+			Path: p.Path, Query: p.Query, Headers: p.Headers,
+			Delivery: publisher.Delivery(p.Delivery), GiveUpAfter: p.GiveUpAfter.Std(), InFlight: p.InFlight,
+		}
+		if len(p.Payload) > 0 {
+			if resolved.Payload, err = json.Marshal(p.Payload); err != nil {
+				problems = append(problems, fmt.Errorf("publisher %s: payload: %w", p.Name, err))
+			}
+		}
+		if resolved.RequestTransform, err = compile(p.RequestTransform); err != nil {
+			problems = append(problems, fmt.Errorf("publisher %s: request_transform: %w", p.Name, err))
+		}
+		out = append(out, resolved)
+		parallel += p.InFlight
+	}
+	return out, max(parallel, 1), errors.Join(problems...)
+}
+
+// ledgerAge is how long a ledger record must be kept: longer than a command
+// can wait and be tried.
+func ledgerAge(c *config.Config) time.Duration {
+	longest := publisher.DefaultGiveUpAfter
+	for _, p := range c.Publishers {
+		longest = max(longest, p.GiveUpAfter.Std())
+	}
+	return publisher.MaxNotBefore + longest + 7*24*time.Hour
+}
+
+// blobAge is how long a large body must be kept: longer than an event that
+// refers to it, or a dead letter.
+func blobAge(c *config.Config) time.Duration {
+	longest := 30 * 24 * time.Hour // of a dead letter
+	for _, s := range c.Subscriptions {
+		longest = max(longest, s.TTL.Std())
+	}
+	return longest + 7*24*time.Hour
+}

@@ -1,0 +1,102 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/httpd"
+	"outlook-connector/tokenstore"
+)
+
+// Status returns a snapshot of the process, for the page and the status
+// command. It asks NATS for the dead letters and is safe for concurrent use.
+func (w *Worker) Status(ctx context.Context) httpd.Status {
+	tokens := w.tokens.Status()
+	status := httpd.Status{
+		Version: w.o.Version, NATS: w.conn.Server().Address, TokenRole: string(tokens.Role),
+		Conditions: w.checks.List(ctx),
+	}
+	if url := w.NATSURL(); url != "" {
+		status.NATS = "embedded, " + url
+	}
+	for _, role := range w.o.Roles {
+		status.Roles = append(status.Roles, string(role))
+	}
+	status.Clients = ClientStatuses(tokens)
+	if w.subscriber != nil {
+		for _, f := range w.subscriber.Status() {
+			status.Feeds = append(status.Feeds, httpd.FeedStatus{
+				Subscription: f.Feed.Subscription, Mailbox: f.Feed.Mailbox, Part: f.Feed.Part, Phase: f.Phase,
+				LastPoll: f.LastPoll, NextPoll: f.NextPoll, Error: f.Error, Hint: f.Hint,
+			})
+		}
+	}
+	if w.publisher != nil {
+		for _, p := range w.o.Config.Publishers {
+			subject, err := w.conn.Names().Publish(p.Name)
+			if err != nil {
+				continue // the configuration allows no such name
+			}
+			entities := slices.Clone(p.Entities)
+			if p.Entity != "" {
+				entities = append([]string{p.Entity}, entities...)
+			}
+			status.Publishers = append(status.Publishers, httpd.PublisherStatus{
+				Name: p.Name, Client: p.Client, Subject: subject, Entities: entities, Mailboxes: p.Mailboxes, Delivery: p.Delivery,
+			})
+		}
+	}
+	if w.conn.Ready() == nil {
+		if counts, err := w.deadLetters(ctx); err == nil {
+			status.DeadLetters = counts
+		}
+	}
+	return status
+}
+
+// ClientStatuses returns the grants of a token source as status and the page
+// show them.
+func ClientStatuses(tokens tokenstore.Status) []httpd.ClientStatus {
+	clients := make([]httpd.ClientStatus, 0, len(tokens.Clients))
+	for _, c := range tokens.Clients {
+		clients = append(clients, httpd.ClientStatus{
+			Name: c.Client, State: c.Condition, Account: cmp.Or(c.Account.UPN, c.Account.Name, c.Account.ObjectID),
+			Scopes: c.Scopes, Granted: c.Granted, Expiry: c.Expiry, Error: c.Text, Hint: c.Hint,
+		})
+	}
+	return clients
+}
+
+// feedsProblem is the health check of the feeds: the first one that failed
+// again and again.
+func (w *Worker) feedsProblem(context.Context) error {
+	failing := 0
+	var first error
+	for _, f := range w.subscriber.Status() {
+		// One failure is the weather; the next poll usually goes through.
+		if f.Failures < 2 {
+			continue
+		}
+		failing++
+		if first == nil {
+			first = fault.New(f.Kind, "%s: %s", f.Feed, f.Error).WithHint("%s", f.Hint)
+		}
+	}
+	if failing > 1 {
+		return fault.New(fault.Retry, "%d feeds fail, the first is %w", failing, first)
+	}
+	return first
+}
+
+func newDeadLetterGauge(reg prometheus.Registerer) *prometheus.GaugeVec {
+	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "outlook_dead_letters",
+		Help: "Stored dead letters by kind: publish (commands) and event (entities).",
+	}, []string{"kind"})
+	reg.MustRegister(gauge)
+	return gauge
+}

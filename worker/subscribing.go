@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"outlook-connector/config"
+	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/jet"
+	"outlook-connector/internal/xform"
+	"outlook-connector/subscriber"
+)
+
+// feedStream is JetStream as the subscriber sees it: events, cursors, the
+// queue of feeds and dead letters.
+type feedStream struct {
+	conn *jet.Conn
+}
+
+var (
+	_ subscriber.Stream      = feedStream{}
+	_ subscriber.Queue       = feedStream{}
+	_ subscriber.DeadLetters = feedStream{}
+)
+
+func (s feedStream) cursorSubject(feed subscriber.Feed) (string, error) {
+	return s.conn.Names().Cursor(feed.Subscription, feed.Part, feed.Mailbox)
+}
+
+func (s feedStream) feedSubject(feed subscriber.Feed) (string, error) {
+	return s.conn.Names().Feed(feed.Subscription, feed.Part, feed.Mailbox)
+}
+
+// Cursor reads where a feed stands.
+func (s feedStream) Cursor(ctx context.Context, feed subscriber.Feed) ([]byte, uint64, error) {
+	subject, err := s.cursorSubject(feed)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.conn.Cursor(ctx, subject)
+}
+
+// Commit stores events and cursor in one atomic batch.
+func (s feedStream) Commit(ctx context.Context, feed subscriber.Feed, events []subscriber.Event, cursor []byte, after uint64) (uint64, error) {
+	cursorSubject, err := s.cursorSubject(feed)
+	if err != nil {
+		return 0, err
+	}
+	eventSubject, err := s.conn.Names().Event(feed.Subscription, feed.Mailbox)
+	if err != nil {
+		return 0, err
+	}
+	messages := make([]jet.Msg, len(events))
+	for i, event := range events {
+		messages[i] = jet.Msg{Subject: eventSubject, Header: headerOf(event.Header), Data: event.Body, TTL: event.TTL}
+	}
+	seq, err := s.conn.Commit(ctx, jet.Page{Events: messages, CursorSubject: cursorSubject, Cursor: cursor, After: after})
+	if errors.Is(err, jet.ErrFenced) {
+		return 0, fmt.Errorf("%w: %w", subscriber.ErrFenced, err)
+	}
+	return seq, err
+}
+
+// Register makes a feed known to the queue.
+func (s feedStream) Register(ctx context.Context, feed subscriber.Feed, data []byte) error {
+	subject, err := s.feedSubject(feed)
+	if err != nil {
+		return err
+	}
+	return s.conn.Feeds().Register(ctx, subject, data)
+}
+
+// Run polls feeds as they fall due.
+func (s feedStream) Run(ctx context.Context, parallel int, poll func(context.Context, subscriber.Feed, []byte) subscriber.Next) error {
+	return s.conn.Feeds().Run(ctx, parallel, func(ctx context.Context, subject string, data []byte) jet.Next {
+		name, err := s.conn.Names().ParseFeed(subject)
+		if err != nil {
+			return jet.Next{Drop: true} // nothing that this program registers
+		}
+		next := poll(ctx, subscriber.Feed{Subscription: name.Subscription, Mailbox: name.Mailbox, Part: name.Part}, data)
+		return jet.Next{After: next.After, Drop: next.Drop}
+	})
+}
+
+// eventLetter is the stored form of an entity that could not become an event.
+type eventLetter struct {
+	ID           string            `json:"id"`
+	Subscription string            `json:"subscription"`
+	Mailbox      string            `json:"mailbox"`
+	Part         string            `json:"part"`
+	Reason       string            `json:"reason"`
+	Error        string            `json:"error"`
+	Hint         string            `json:"hint,omitempty"`
+	DiedAt       time.Time         `json:"died_at"`
+	Headers      map[string]string `json:"headers,omitempty"`
+	Data         json.RawMessage   `json:"data,omitempty"`
+	// DataBase64 are the bytes of what is not JSON.
+	DataBase64 []byte `json:"data_base64,omitempty"`
+}
+
+// Put stores an entity that could not become an event.
+func (s feedStream) Put(ctx context.Context, letter subscriber.DeadLetter) error {
+	subject, err := s.conn.Names().DeadEvent(letter.Feed.Subscription, letter.Feed.Mailbox)
+	if err != nil {
+		return err
+	}
+	stored := eventLetter{
+		ID: letter.ID, Subscription: letter.Feed.Subscription, Mailbox: letter.Feed.Mailbox, Part: letter.Feed.Part,
+		Reason: letter.Code, Error: letter.Reason, Hint: letter.Hint, DiedAt: time.Now().UTC(), Headers: letter.Header,
+	}
+	if json.Valid(letter.Body) {
+		stored.Data = letter.Body
+	} else {
+		stored.DataBase64 = letter.Body
+	}
+	body, err := json.Marshal(stored)
+	if err != nil {
+		return fault.New(fault.Poison, "encode dead letter: %w", err)
+	}
+	return s.conn.DeadLetters().Put(ctx, subject, letter.ID, nil, body)
+}
+
+func headerOf(values map[string]string) jet.Header {
+	header := make(jet.Header, len(values))
+	for name, value := range values {
+		header[name] = []string{value}
+	}
+	return header
+}
+
+// subscriptions resolves the configured subscriptions.
+func subscriptions(c *config.Config) ([]subscriber.Subscription, error) {
+	out := make([]subscriber.Subscription, 0, len(c.Subscriptions))
+	var problems []error
+	for _, s := range c.Subscriptions {
+		op, err := catalog.Default().Lookup(s.Entity)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("subscription %s: %w", s.Name, err))
+			continue
+		}
+		sub := subscriber.Subscription{
+			Name: s.Name, Client: s.Client, Operation: op, Mailboxes: s.Mailboxes,
+			Path: s.Path, Query: s.Query, Headers: s.Headers, RequestSource: s.RequestTransform,
+			Every: s.Every.Std(), Start: subscriber.Start{All: s.Start.All, From: s.Start.At},
+			Deletions: deletions(s.Changes), TTL: s.TTL.Std(), ImmutableIDs: s.ImmutableIDs,
+		}
+		if client := c.Client(s.Client); client != nil {
+			sub.Tenant = client.Tenant
+		}
+		if sub.RequestTransform, err = compile(s.RequestTransform); err != nil {
+			problems = append(problems, fmt.Errorf("subscription %s: request_transform: %w", s.Name, err))
+		}
+		if sub.Transform, err = compile(s.Transform); err != nil {
+			problems = append(problems, fmt.Errorf("subscription %s: transform: %w", s.Name, err))
+		}
+		out = append(out, sub)
+	}
+	return out, errors.Join(problems...)
+}
+
+func deletions(changes []string) bool {
+	for _, change := range changes {
+		if change == "deleted" {
+			return true
+		}
+	}
+	return len(changes) == 0
+}
+
+// compile compiles a jq program; "" is none.
+func compile(source string) (*xform.Program, error) {
+	if source == "" {
+		return nil, nil //nolint:nilnil // no program is a good answer here
+	}
+	return xform.Compile(source)
+}
