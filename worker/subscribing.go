@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"outlook-connector/config"
@@ -163,12 +164,7 @@ func subscriptions(c *config.Config) ([]subscriber.Subscription, error) {
 }
 
 func deletions(changes []string) bool {
-	for _, change := range changes {
-		if change == "deleted" {
-			return true
-		}
-	}
-	return len(changes) == 0
+	return len(changes) == 0 || slices.Contains(changes, "deleted")
 }
 
 // compile compiles a jq program; "" is none.

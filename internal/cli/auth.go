@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -171,7 +172,9 @@ func (a *app) serveLogin(ctx context.Context, c *config.Config) (*process, func(
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		_ = server.Stop(ctx) // the end page may still be on its way; nothing else is lost
-		<-served
+		if err := <-served; err != nil {
+			a.complain(err)
+		}
 		tokens.Stop()
 	}
 	return &process{base: server.URL()}, status, stop, nil
@@ -246,12 +249,11 @@ func (a *app) authStatus(ctx context.Context) error {
 		return err
 	}
 	var clients []httpd.ClientStatus
-	switch p, err := findProcess(ctx, c); {
-	case err == nil:
+	if p, findErr := findProcess(ctx, c); findErr == nil {
 		if clients, err = p.clients(ctx); err != nil {
 			return err
 		}
-	default:
+	} else {
 		tokens, err := openTokens(ctx, c, nil)
 		if err != nil {
 			return err
@@ -295,7 +297,7 @@ func (a *app) logout(ctx context.Context, name string) error {
 		return err
 	}
 	if p, findErr := findProcess(ctx, c); findErr == nil {
-		err = p.do(ctx, "POST", "/oauth/logout/"+name, nil)
+		err = p.do(ctx, http.MethodPost, "/oauth/logout/"+name, nil)
 	} else {
 		var tokens *tokenstore.Shared
 		if tokens, err = openTokens(ctx, c, nil); err != nil {

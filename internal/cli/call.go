@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,7 +83,7 @@ func (a *app) call(ctx context.Context, entity string, f callFlags) error {
 		response, err = client.Do(ctx, request)
 		return err
 	}
-	if op.Method == "GET" {
+	if op.Method == http.MethodGet {
 		err = retry.Do(ctx, retry.Policy{Attempts: 4}, once)
 	} else {
 		err = once(ctx)
@@ -141,8 +143,8 @@ func pairs(flag string, values []string) (map[string]string, error) {
 func (a *app) graphClient(ctx context.Context, c *config.Config, name string) (*graph.Client, func(), error) {
 	var closers []func()
 	stop := func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			closers[i]()
+		for _, stop := range slices.Backward(closers) {
+			stop()
 		}
 	}
 	var ask tokenstore.AskFunc

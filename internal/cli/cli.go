@@ -46,7 +46,7 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 // returns its exit code: 0 done, 1 failed, 2 wrong usage or configuration.
 func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	a := &app{in: in, out: out, err: errOut}
-	root := a.rootCommand()
+	root := a.rootCommand() //nolint:contextcheck // each command gets the context when it runs
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -68,7 +68,6 @@ changes whatever else Microsoft Graph lets you change in Outlook.`,
   outlook-connector run                  # start the worker`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	file := os.Getenv("OUTLOOK_CONNECTOR_CONFIG")
@@ -129,6 +128,9 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	}
 	return code
 }
+
+// complain tells of an error that does not decide the exit code.
+func (a *app) complain(err error) { fmt.Fprintf(a.err, "Warning: %s\n", err) }
 
 // isCobraUsage recognises cobra's own errors about arguments, which have no
 // type: https://github.com/spf13/cobra/issues/914.

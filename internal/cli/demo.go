@@ -69,7 +69,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	if err := graph.Start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, graph.Close()) }()
+	defer func() { err = errors.Join(err, graph.Close()) }() //nolint:contextcheck // closing must not end with ctx
 
 	file, err := writeDemoConfig(ctx, dir, f, graph)
 	if err != nil {
@@ -110,8 +110,8 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 
 // demoFailure tells a round trip that was interrupted from one that failed.
 func demoFailure(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil // Ctrl-C
+	if interrupted := ctx.Err() != nil; interrupted {
+		err = nil
 	}
 	return err
 }

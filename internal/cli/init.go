@@ -58,7 +58,7 @@ Next:
   1. register an app in Microsoft Entra, and put its client id, tenant and secret into %s
   2. outlook-connector config check
   3. outlook-connector run
-  4. outlook-connector auth login contoso
+  4. outlook-connector auth login outlook
 `, a.configFile)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func (a *app) listenCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			subscription := strings.Join(args, "")
 			return a.withNATS(cmd.Context(), func(c *config.Config, conn *jet.Conn) error {
-				if names := subscriptionNames(c); subscription != "" && !contains(names, subscription) {
+				if names := subscriptionNames(c); subscription != "" && !slices.Contains(names, subscription) {
 					return usageHint(fmt.Errorf("no subscription named %q in the configuration", subscription), "one of: %s", strings.Join(names, ", "))
 				}
 				filter, err := conn.Names().Events(subscription, mailbox)

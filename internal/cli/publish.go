@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +73,7 @@ func publisherNames(c *config.Config) []string {
 
 func (a *app) publish(ctx context.Context, c *config.Config, conn *jet.Conn, name string, f publishFlags) error {
 	names := publisherNames(c)
-	if !contains(names, name) {
+	if !slices.Contains(names, name) {
 		return usageHint(fmt.Errorf("no publisher named %q in the configuration", name), "one of: %s", strings.Join(names, ", "))
 	}
 	body, err := a.readData(f.data)
@@ -199,13 +200,4 @@ func withMailbox(body []byte, mailbox string) ([]byte, error) {
 	}
 	message["mailbox"] = text
 	return json.Marshal(message)
-}
-
-func contains(list []string, want string) bool {
-	for _, item := range list {
-		if item == want {
-			return true
-		}
-	}
-	return false
 }

@@ -72,7 +72,7 @@ func waitAndStop(ctx context.Context, w *worker.Worker, log *slog.Logger) error 
 	var failure error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "timeout", stopTimeout.String())
+		log.InfoContext(ctx, "stopping", "timeout", stopTimeout.String())
 	case failure = <-w.Failed():
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
