@@ -24,6 +24,7 @@ var badMessages = []struct {
 	{name: "empty", data: ""},
 	{name: "blank", data: " \n "},
 	{name: "no JSON", data: `hello`},
+	{name: "no JSON that begins like null", data: `nonsense`},
 	{name: "single quotes", data: `{'payload': {}}`},
 	{name: "cut off", data: `{"payload": {"message": {`},
 	{name: "wrong on the third line", data: "{\n  \"mailbox\": \"me\",\n  \"payload\" {}\n}"},

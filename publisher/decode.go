@@ -79,9 +79,10 @@ func checkText(subject string, data []byte) error {
 			WithHint("send UTF-8 without a byte order mark")
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(data))
-	switch kind := dec.PeekKind(); kind {
-	case '{', 0: // 0: not JSON; the walk says why
-	default:
+	// The kind is guessed from the first letter: "nonsense" begins like null. So
+	// the text must be JSON before it is told to be of the wrong kind; else the
+	// walk says why it is none.
+	if kind := dec.PeekKind(); kind != '{' && jsontext.Value(data).IsValid() {
 		return refuse("bad_message", "%s must be a JSON object, not %s", subject, kindName(kind)).
 			WithHint(`send a JSON object, such as {"payload": {…}}`)
 	}

@@ -155,7 +155,10 @@ func outcomeLine(o publisher.Outcome) string {
 	if o.Status != 0 {
 		end += fmt.Sprintf(" %d", o.Status)
 	}
-	parts := []string{end, o.ID, o.Entity}
+	parts := []string{end, o.ID}
+	if o.Entity != "" {
+		parts = append(parts, o.Entity)
+	}
 	if o.ItemID != "" {
 		parts = append(parts, "item "+o.ItemID)
 	}
