@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 // and the server's own bytes.
 const overhead = 1 << 10
 
-// told is an event with its entry in the cursor's memory.
+// toldEvent is an event with its entry in the cursor's memory.
 type toldEvent struct {
 	Event
 	entry string
@@ -27,65 +28,70 @@ func (w *walk) events(ctx context.Context, page Page, changes []change) ([]toldE
 	events := make([]toldEvent, 0, len(changes))
 	for i := range changes {
 		c := &changes[i]
-		body, bad, err := w.body(ctx, c)
-		switch {
-		case err != nil:
-			return nil, err
-		case bad != nil:
-			if err := w.bury(ctx, c, bad, asOf); err != nil {
-				return nil, err
-			}
-		case body != nil:
-			header := c.header(w.sub, w.feed, asOf)
-			events = append(events, toldEvent{
-				Event: Event{ID: header[ceID], Header: header, Body: body, TTL: w.sub.TTL},
-				entry: c.entry,
-			})
+		body, err := w.body(ctx, c)
+		if bad, ok := errors.AsType[*itemError](err); ok {
+			err = w.bury(ctx, c, bad, asOf)
 		}
+		if err != nil {
+			return nil, err
+		}
+		if body == nil {
+			continue
+		}
+		header := c.header(w.sub, w.feed, asOf)
+		events = append(events, toldEvent{
+			Event: Event{ID: header[ceID], Header: header, Body: body, TTL: w.sub.TTL},
+			entry: c.entry,
+		})
 	}
 	return events, nil
 }
 
-// complaint is why an item is a dead letter.
-type complaint struct{ code, reason, hint string }
+// itemError is why one item cannot become an event. The feed goes on.
+type itemError struct {
+	code, hint string
+	err        error
+}
 
-// body returns the event's body, or nil where the transform drops the item, or
-// why the item cannot become an event.
-func (w *walk) body(ctx context.Context, c *change) (body []byte, bad *complaint, err error) {
-	body = c.raw
-	switch {
-	case c.bad != nil:
-		return nil, &complaint{
-			code: "bad_item", reason: c.bad.Error(),
+func (e *itemError) Error() string { return e.err.Error() }
+
+func (e *itemError) Unwrap() error { return e.err }
+
+// body returns the event's body, or nil where the transform drops the item.
+func (w *walk) body(ctx context.Context, c *change) ([]byte, error) {
+	if c.bad != nil {
+		return nil, &itemError{
+			code: "bad_item", err: c.bad,
 			hint: "Graph gave an item that is not understood; it is kept here as it came",
-		}, nil
-	case c.kind != Deleted && w.sub.Transform != nil:
+		}
+	}
+	body := c.raw
+	if c.kind != Deleted && w.sub.Transform != nil {
 		out, ok, err := w.sub.Transform.RunJSON(ctx, c.raw)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return nil, nil, ctx.Err() // the worker stops: that is not the item's fault
+			return nil, ctx.Err() // the worker stops: that is not the item's fault
 		case err != nil:
-			return nil, &complaint{
-				code: "transform", reason: err.Error(),
+			return nil, &itemError{
+				code: "transform", err: err,
 				hint: "correct transform of subscription " + w.sub.Name + "; the item is kept here as Graph gave it",
-			}, nil
+			}
 		case !ok:
-			return nil, nil, nil
+			return nil, nil
 		}
 		body = out
 	}
 	if w.maxBody > 0 && len(body) > w.maxBody {
-		return nil, &complaint{
-			code:   "too_large",
-			reason: fmt.Sprintf("the item has %d bytes, the stream takes %d", len(body), w.maxBody),
-			hint:   "leave out the body by $select or transform, or raise max_payload of the NATS server",
-		}, nil
+		return nil, &itemError{
+			code: "too_large", err: fmt.Errorf("the item has %d bytes, the stream takes %d", len(body), w.maxBody),
+			hint: "leave out the body by $select or transform, or raise max_payload of the NATS server",
+		}
 	}
-	return body, nil, nil
+	return body, nil
 }
 
 // bury writes a dead letter.
-func (w *walk) bury(ctx context.Context, c *change, bad *complaint, asOf time.Time) error {
+func (w *walk) bury(ctx context.Context, c *change, bad *itemError, asOf time.Time) error {
 	header := c.header(w.sub, w.feed, asOf)
 	body := c.raw
 	if w.maxBody > 0 && len(body) > w.maxBody {
@@ -93,7 +99,7 @@ func (w *walk) bury(ctx context.Context, c *change, bad *complaint, asOf time.Ti
 	}
 	letter := DeadLetter{
 		ID: header[ceID], Feed: w.feed, Header: header, Body: body,
-		Code: bad.code, Reason: bad.reason, Hint: bad.hint,
+		Code: bad.code, Reason: bad.Error(), Hint: bad.hint,
 	}
 	if err := w.dead.Put(ctx, letter); err != nil {
 		return fmt.Errorf("write dead letter: %w", err)

@@ -25,7 +25,11 @@
 // that has to be repeated (Graph lost its delta token, or $select changed)
 // tells only items that arrived or were modified since the last complete round
 // began; deletions, and changes of items whose lastModifiedDateTime is not
-// selected, are missed in between, and the log says so. A token lost in the
-// middle of the first full read with start: all repeats items, under the same
-// event ids.
+// selected, are missed in between, and the log says so. Where more than the
+// newest 64 items were told since that round began, or where the token is lost
+// in the middle of the first full read with start: all, items are told once
+// more, under the same event ids. An item that came in the first page of a full
+// read and was deleted while that page was stored in several steps and the
+// worker crashed between them is not told as deleted; the first page is kept
+// small so that it is stored in one step.
 package subscriber

@@ -145,7 +145,7 @@ func (m *memStream) told() []string {
 }
 
 // cursor returns the stored cursor of the feed as JSON members.
-func (m *memStream) cursor(t testing.TB, feed subscriber.Feed) map[string]any {
+func (m *memStream) cursor(t *testing.T, feed subscriber.Feed) map[string]any {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -259,7 +259,7 @@ type rig struct {
 }
 
 // newRig starts a subscriber of one subscription; change may alter its options.
-func newRig(t testing.TB, sub subscriber.Subscription, change ...func(*subscriber.Options)) *rig {
+func newRig(t *testing.T, sub subscriber.Subscription, change ...func(*subscriber.Options)) *rig {
 	t.Helper()
 	r := &rig{
 		script: &script{pages: map[string]page{}}, stream: newMemStream(), queue: newHandQueue(), dead: &letters{}, slots: &freeSlots{},
@@ -279,7 +279,7 @@ func newRig(t testing.TB, sub subscriber.Subscription, change ...func(*subscribe
 }
 
 // restarted is a new worker on the same stream: it has forgotten everything else.
-func (r *rig) restarted(t testing.TB, sub subscriber.Subscription) *rig {
+func (r *rig) restarted(t *testing.T, sub subscriber.Subscription) *rig {
 	t.Helper()
 	fresh := *r
 	fresh.queue, fresh.slots = newHandQueue(), &freeSlots{}
@@ -290,7 +290,7 @@ func (r *rig) restarted(t testing.TB, sub subscriber.Subscription) *rig {
 	return &fresh
 }
 
-func (r *rig) start(t testing.TB, opts subscriber.Options) {
+func (r *rig) start(t *testing.T, opts subscriber.Options) {
 	t.Helper()
 	s, err := subscriber.New(opts)
 	if err != nil {
@@ -301,7 +301,7 @@ func (r *rig) start(t testing.TB, opts subscriber.Options) {
 }
 
 // run runs the subscriber until the test ends.
-func run(t testing.TB, s *subscriber.Subscriber, q *handQueue) {
+func run(t *testing.T, s *subscriber.Subscriber, q *handQueue) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
@@ -316,13 +316,13 @@ func run(t testing.TB, s *subscriber.Subscriber, q *handQueue) {
 }
 
 // poll polls the rig's feed once.
-func (r *rig) poll(t testing.TB) subscriber.Next {
+func (r *rig) poll(t *testing.T) subscriber.Next {
 	t.Helper()
 	return r.queue.poll(t.Context(), r.feed, r.data)
 }
 
 // status returns the status of the rig's feed.
-func (r *rig) status(t testing.TB) subscriber.FeedStatus {
+func (r *rig) status(t *testing.T) subscriber.FeedStatus {
 	t.Helper()
 	for _, status := range r.Status() {
 		if status.Feed == r.feed {
@@ -338,7 +338,7 @@ func registration(at time.Time) []byte {
 }
 
 // inbox is the usual subscription.
-func inbox(t testing.TB) subscriber.Subscription {
+func inbox(t *testing.T) subscriber.Subscription {
 	t.Helper()
 	op, err := catalog.Default().Lookup("mail.message.delta")
 	if err != nil {
@@ -351,7 +351,7 @@ func inbox(t testing.TB) subscriber.Subscription {
 }
 
 // everything is the subscription that begins with what is there.
-func everything(t testing.TB) subscriber.Subscription {
+func everything(t *testing.T) subscriber.Subscription {
 	t.Helper()
 	sub := inbox(t)
 	sub.Start.All = true

@@ -50,8 +50,10 @@ func (s *Subscriber) poll(ctx context.Context, feed Feed, data []byte, cancel co
 				WithHint("this is a bug of the connector: please report it with the stack in the log")
 			s.log.ErrorContext(ctx, "panic in poll", "feed", feed.String(), "panic", caught, "stack", string(debug.Stack()))
 		}
-		if fault.Stopped(ctx, err) {
-			st.leave(time.Now(), report{next: time.Now()})
+		if err != nil && ctx.Err() != nil {
+			// The worker stops, and that is what made the call fail, whatever the
+			// error says: it is neither counted nor logged.
+			st.abandon()
 			next = Next{}
 			return
 		}

@@ -98,14 +98,13 @@ func (s *Subscriber) run(ctx context.Context, sub *Subscription, feed Feed, regi
 
 // open takes up the stored cursor, or begins one.
 func (w *walk) open(ctx context.Context, value []byte, registered time.Time, request string) error {
-	var err error
-	switch {
-	case value == nil:
-		w.cur = begin(w.sub.Start, registered, request)
-	default:
-		if w.cur, err = decodeCursor(value); err != nil {
+	w.cur = begin(w.sub.Start, registered, request)
+	if value != nil {
+		stored, err := decodeCursor(value)
+		if err != nil {
 			return err
 		}
+		w.cur = stored
 	}
 	if w.cur.Request != request {
 		// $select and the like live in the token, so only a new round brings the
@@ -158,7 +157,7 @@ func (w *walk) step(ctx context.Context) (outcome, error) {
 	w.cur.advance(page, time.Now())
 	w.trail.pass(link)
 	w.unsaved++
-	save := wasFull || !quiet || yield || w.unsaved >= maxUnsaved || time.Since(before.At) >= saveEvery
+	save := wasFull || !quiet || w.unsaved >= maxUnsaved || time.Since(before.At) >= saveEvery
 	if (save && !repeated) || len(events) > 0 {
 		if err := w.commit(ctx, before, events, kept, changes.seen); err != nil {
 			return outcome{}, err
@@ -188,7 +187,7 @@ type pageItems struct {
 // readPage reads a page and decides about its items as they come, so that of a
 // quiet full read none is kept in memory. It releases the slot before it returns.
 func (w *walk) readPage(ctx context.Context, release func()) (Page, pageItems, error) {
-	_ = release
+	defer release()
 	var items pageItems
 	var sum maphash.Hash
 	sum.SetSeed(w.seed)

@@ -17,7 +17,7 @@ import (
 	"outlook-connector/subscriber"
 )
 
-func same[T any](t testing.TB, what string, got, want T) {
+func same[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
@@ -146,9 +146,28 @@ func TestManyEmptyPagesAreGotThrough(t *testing.T) {
 		}
 	}
 	same(t, "events", r.stream.told(), []string{"changed a"})
+	if len(r.script.links()) != pages+2 {
+		t.Error("pages were read twice")
+	}
 	if polls > 8 || r.stream.commits > pages/5 {
 		t.Errorf("%d polls, %d commits for %d empty pages", polls, r.stream.commits, pages)
 	}
+}
+
+func TestAFailureAmongEmptyPagesCostsAFewOfThem(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, inbox(t))
+	r.script.pages[""] = page{delta: "0"}
+	for i := range 25 {
+		r.script.pages[fmt.Sprint(i)] = page{next: fmt.Sprint(i + 1)}
+	}
+	r.script.pages["25"] = page{err: fault.New(fault.Retry, "503")}
+	r.poll(t)
+	r.poll(t)
+	r.script.links()
+	r.script.set("25", page{delta: "end"})
+	r.poll(t)
+	same(t, "links after the failure", r.script.links(), []string{"20", "21", "22", "23", "24", "25"})
 }
 
 func TestEndlessRoundsStopAndRepeatNoEvent(t *testing.T) {
@@ -264,7 +283,7 @@ func TestALostTokenTellsWhatIsNew(t *testing.T) {
 	if next := r.poll(t); next.After > 2*time.Second {
 		t.Errorf("the full read begins in %v", next.After)
 	}
-	if got := r.stream.cursor(t, r.feed); got["phase"] != "resync" || got["link"] != nil {
+	if got := r.stream.cursor(t, r.feed); got["phase"] != "resync" || got["link"] != nil || got["round"] != 4.0 {
 		t.Errorf("cursor after a lost token: %v", got)
 	}
 	r.script.set("", page{next: "n1", items: []string{
@@ -447,7 +466,7 @@ func TestItemsThatAreNoneBecomeDeadLetters(t *testing.T) {
 	same(t, "letters", got, []string{`bad_item 42`, `bad_item {"id":""}`, `bad_item {"subject":"no id"}`, `too_large {"id":"large"}`})
 }
 
-func compile(t testing.TB, src string) *xform.Program {
+func compile(t *testing.T, src string) *xform.Program {
 	t.Helper()
 	program, err := xform.Compile(src)
 	if err != nil {

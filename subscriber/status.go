@@ -98,15 +98,19 @@ func (st *state) failed() int {
 	return st.failures
 }
 
+// abandon ends a poll because the worker stops: nothing is learnt of the feed.
+func (st *state) abandon() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.polling = false
+}
+
 // leave ends a poll. It returns the error of the poll before, and whether the
 // two go together: the same failure again, or success after a failure.
 func (st *state) leave(now time.Time, r report) (was error, again bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.polling = false
-	if r.result == "" { // the worker stops: nothing is learnt of the feed
-		return nil, false
-	}
 	was = st.err
 	if r.phase == "" {
 		r.phase = st.phase

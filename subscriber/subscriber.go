@@ -132,7 +132,7 @@ type registration struct {
 // register makes the feeds known, now and every 30 s. A failure is not the end:
 // the feeds that are known are polled all the same.
 func (s *Subscriber) register(ctx context.Context) error {
-	for failures := 0; ; {
+	for failures := 0; ctx.Err() == nil; {
 		wait := registerEvery
 		err := s.registerAll(ctx)
 		switch {
@@ -147,10 +147,9 @@ func (s *Subscriber) register(ctx context.Context) error {
 		default:
 			failures = 0
 		}
-		if retry.Sleep(ctx, wait) != nil {
-			return nil
-		}
+		_ = retry.Sleep(ctx, wait) // the loop asks the context itself
 	}
+	return nil
 }
 
 func (s *Subscriber) registerAll(ctx context.Context) error {

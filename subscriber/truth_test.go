@@ -181,7 +181,8 @@ type world struct {
 	frees  []func()
 }
 
-func (w *world) worker(t testing.TB) *actor {
+func (w *world) worker(t *testing.T) *actor {
+	t.Helper()
 	a := &actor{world: w, at: make(chan string), verdict: make(chan int)}
 	a.rig = &rig{queue: newHandQueue(), slots: &freeSlots{}, data: registration(registeredAt)}
 	a.rig.feed = subscriber.Feed{Subscription: "inbox", Mailbox: "me", Part: subscriber.Part("inbox")}
