@@ -17,7 +17,9 @@ import (
 )
 
 func TestNobodySeesATokenBeforeItIsSaved(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.vault.onPut = func(g tokenstore.Grant) {
 			for _, c := range w.keeper.Status() {
 				if c.Generation >= g.Generation {
@@ -33,7 +35,9 @@ func TestNobodySeesATokenBeforeItIsSaved(t *testing.T) {
 }
 
 func TestAFullDiskKeepsTheOldTokenAndLosesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.idp.mu.Lock()
 		w.idp.strict = true // asking again would end the grant
 		w.idp.mu.Unlock()
@@ -134,7 +138,7 @@ func TestAKilledProcessLosesNoSavedGrant(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	saved := uint64(0)
 	for kill := range 12 {
-		child := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // the test binary itself
+		child := exec.CommandContext(t.Context(), os.Args[0])
 		child.Env = append(os.Environ(), crashChild+"="+path)
 		out, err := child.StdoutPipe()
 		if err != nil {

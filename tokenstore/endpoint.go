@@ -199,7 +199,7 @@ func printable(text string) string {
 	return quoted
 }
 
-// GoString and String keep the client secret inside config out of a print.
+// String keeps the client secret inside config out of a print.
 func (e *endpoint) String() string { return fmt.Sprintf("token endpoint of %s", e.config.ClientID) }
 
 // GoString hides the same from %#v.

@@ -113,7 +113,7 @@ func TestTLSFailuresNameTheirCause(t *testing.T) {
 
 	old := httptest.NewUnstartedServer(http.NotFoundHandler())
 	old.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10} //nolint:gosec // the point of the test
+	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
 	old.StartTLS()
 	defer old.Close()
 	if _, err := expired(t, old.URL+"/token", nil).Token(t.Context(), clientName, 0); err == nil {
@@ -167,7 +167,9 @@ func TestNoErrorPathShowsASecret(t *testing.T) {
 		"an operation":        {err: &net.OpError{Op: "read", Net: "tcp", Err: errors.New(echo)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
 				w.idp.breakWith(func(*reply) *reply { return broken })
 				var out strings.Builder
 				show := func(err error) {

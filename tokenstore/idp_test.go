@@ -84,12 +84,6 @@ func (p *idp) requests() int {
 	return len(p.forms)
 }
 
-func (p *idp) last() url.Values {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.forms[len(p.forms)-1]
-}
-
 // breakWith makes every answer the one that f returns; nil heals.
 func (p *idp) breakWith(f func(*reply) *reply) {
 	p.mu.Lock()

@@ -3,7 +3,6 @@ package tokenstore_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -17,17 +16,13 @@ import (
 	"outlook-connector/tokenstore"
 )
 
-// bubble runs a test with fake time in a world of its own.
-func bubble(t *testing.T, test func(t *testing.T, w *world)) {
-	t.Helper()
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
-}
-
 func wantFault(t *testing.T, err error, kind fault.Kind, code string) *fault.Error {
 	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want kind %v, code %q", kind, code)
+	}
 	got := fault.Of(err)
-	if err == nil || got.Kind != kind || got.Code != code {
+	if got.Kind != kind || got.Code != code {
 		t.Fatalf("got %v (%v, %q), want kind %v, code %q", err, fault.KindOf(err), got.Code, kind, code)
 	}
 	if got.Hint == "" {
@@ -37,7 +32,9 @@ func wantFault(t *testing.T, err error, kind fault.Kind, code string) *fault.Err
 }
 
 func TestALivingTokenIsServedWithoutARequest(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		first := w.token(t)
 		for range 100 {
 			if got := w.token(t); got != first {
@@ -54,7 +51,9 @@ func TestALivingTokenIsServedWithoutARequest(t *testing.T) {
 }
 
 func TestSixtyFourCallersShareOneRefresh(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.idp.holdWith(func(context.Context) error { after(time.Second); return nil })
 		after(61 * time.Minute)
 		var callers sync.WaitGroup
@@ -74,7 +73,9 @@ func TestSixtyFourCallersShareOneRefresh(t *testing.T) {
 }
 
 func TestTheTokenIsRenewedInTheBackgroundBetweenHalfAndThreeQuartersOfItsLife(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.idp.holdWith(func(context.Context) error { after(time.Second); return nil })
 		start := time.Now()
 		for w.idp.requests() == 1 {
@@ -94,7 +95,9 @@ func TestTheTokenIsRenewedInTheBackgroundBetweenHalfAndThreeQuartersOfItsLife(t 
 }
 
 func TestAHungEndpointDoesNotBlockWhileTheOldTokenLives(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.idp.holdWith(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		after(50 * time.Minute)
 		start := time.Now()
@@ -119,7 +122,9 @@ func TestAHungEndpointDoesNotBlockWhileTheOldTokenLives(t *testing.T) {
 }
 
 func TestACallerWhoLeavesDoesNotStopTheRefresh(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.idp.holdWith(func(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
@@ -146,7 +151,9 @@ func TestACallerWhoLeavesDoesNotStopTheRefresh(t *testing.T) {
 }
 
 func TestMinLifeIsHonouredWhereItCanBe(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		after(25 * time.Minute) // too early for the renewal
 		got, err := w.keeper.Token(t.Context(), clientName, 40*time.Minute)
 		if err != nil || got.Generation != 1 {
@@ -160,194 +167,12 @@ func TestMinLifeIsHonouredWhereItCanBe(t *testing.T) {
 	})
 }
 
-func TestTransientFailuresAreNotHammeredAndCostNoGrant(t *testing.T) {
-	for name, broken := range map[string]*reply{
-		"network":      {err: errors.New("connection reset")},
-		"503":          {status: 503, body: "busy"},
-		"500 and json": {status: 500, body: `{"error":"invalid_grant"}`},
-		"temporarily":  {status: 400, body: `{"error":"temporarily_unavailable"}`},
-		"html":         {status: 200, body: "<html>proxy</html>"},
-		"no token":     {status: 200, body: `{}`},
-		"redirect":     {status: 307, header: http.Header{"Location": {"https://evil.example/"}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
-				w.idp.breakWith(func(*reply) *reply { return broken })
-				after(61 * time.Minute)
-				before := w.idp.requests()
-				for range 600 {
-					failure := fault.Of(w.noToken(t))
-					if failure.Kind != fault.Retry || failure.Hint == "" {
-						t.Fatalf("got %v: %v, hint %q", failure.Kind, failure, failure.Hint)
-					}
-					after(time.Second)
-				}
-				if made := w.idp.requests() - before; made < 8 || made > 40 {
-					t.Errorf("%d requests in ten minutes of failure", made)
-				}
-				w.idp.breakWith(nil)
-				after(2 * time.Minute)
-				if w.token(t).Generation != 2 || w.vault.get(t).State != tokenstore.StateOK {
-					t.Error("the grant did not survive")
-				}
-			})
-		})
-	}
-}
-
-func TestRetryAfterOfTheSignInServerIsRespected(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.idp.breakWith(func(*reply) *reply {
-			return &reply{status: 429, header: http.Header{"Retry-After": {"90"}}, body: `{"error":"slow_down"}`}
-		})
-		after(61 * time.Minute)
-		if failure := wantFault(t, w.noToken(t), fault.Retry, "slow_down"); failure.After != 90*time.Second {
-			t.Errorf("After = %s, want 90s", failure.After)
-		}
-		before := w.idp.requests()
-		after(89 * time.Second)
-		if failure := wantFault(t, w.noToken(t), fault.Retry, "slow_down"); failure.After != time.Second {
-			t.Errorf("After = %s, want the second that is left", failure.After)
-		}
-		if w.idp.requests() != before {
-			t.Error("asked again before the time was over")
-		}
-	})
-}
-
-func TestOneRefusalIsNoEndTwoAreOne(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.idp.refuseWith(400, "invalid_grant", `,"error_codes":[700082]`)
-		after(61 * time.Minute)
-		failure := wantFault(t, w.noToken(t), fault.Retry, "invalid_grant")
-		if failure.After != time.Minute || w.vault.get(t).State != tokenstore.StateOK || w.vault.get(t).RefusedAt.IsZero() {
-			t.Fatalf("after one refusal: wait %s, stored %+v", failure.After, w.vault.get(t))
-		}
-		before := w.idp.requests()
-		after(59 * time.Second)
-		wantFault(t, w.noToken(t), fault.Retry, "invalid_grant")
-		w.restart(t) // the first refusal is remembered, and the wait after it
-		wantFault(t, w.noToken(t), fault.Retry, "invalid_grant")
-		if w.idp.requests() != before {
-			t.Fatal("asked again within a minute")
-		}
-		after(2 * time.Second)
-		failure = wantFault(t, w.noToken(t), fault.Reauth, "invalid_grant")
-		if !strings.Contains(failure.Hint, "outlook-connector auth login "+clientName) {
-			t.Errorf("hint %q", failure.Hint)
-		}
-		stored := w.vault.get(t)
-		if stored.State != tokenstore.StateNeedsReauth || stored.Reason != "invalid_grant" || stored.Refresh == "" {
-			t.Errorf("stored: state %s, reason %s; the record must stay", stored.State, stored.Reason)
-		}
-		before = w.idp.requests()
-		for range 100 {
-			after(time.Minute)
-			wantFault(t, w.noToken(t), fault.Reauth, "invalid_grant")
-		}
-		w.restart(t)
-		wantFault(t, w.noToken(t), fault.Reauth, "invalid_grant")
-		if w.idp.requests() != before {
-			t.Error("a dead grant was tried again")
-		}
-		w.idp.breakWith(nil)
-		w.signIn(t)
-		if w.token(t); w.vault.get(t).State != tokenstore.StateOK {
-			t.Error("a new sign-in did not heal the grant")
-		}
-	})
-}
-
-func TestARefusalFollowedBySuccessIsForgotten(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.idp.refuseWith(400, "invalid_grant")
-		after(61 * time.Minute)
-		w.noToken(t)
-		w.idp.breakWith(nil)
-		after(61 * time.Second)
-		w.token(t)
-		if !w.vault.get(t).RefusedAt.IsZero() {
-			t.Error("the refusal is still counted")
-		}
-	})
-}
-
-func TestAnEndedGrantIsUsedWhileItsTokenLives(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.idp.refuseWith(400, "interaction_required")
-		after(50 * time.Minute)
-		w.token(t)
-		synctest.Wait()
-		if w.vault.get(t).State != tokenstore.StateNeedsReauth {
-			t.Fatal("a server that asks for a person in so many words needs no second try")
-		}
-		status := w.keeper.Status()[0]
-		if status.Condition != tokenstore.ConditionNeedsReauth || !status.HasToken || status.Hint == "" {
-			t.Errorf("status %+v", status)
-		}
-		w.token(t)
-		after(11 * time.Minute)
-		wantFault(t, w.noToken(t), fault.Reauth, "interaction_required")
-	})
-}
-
-func TestTheRetryLoopNumberOnlyMakesUsWait(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.idp.refuseWith(400, "invalid_grant", `,"error_codes":[50196]`)
-		after(61 * time.Minute)
-		for range 5 {
-			failure := wantFault(t, w.noToken(t), fault.Retry, "invalid_grant")
-			after(failure.After + time.Second)
-		}
-		if stored := w.vault.get(t); stored.State != tokenstore.StateOK || !stored.RefusedAt.IsZero() {
-			t.Errorf("stored %s, refused at %s: a throttle is no refusal", stored.State, stored.RefusedAt)
-		}
-	})
-}
-
-func TestARefusedApplicationIsTheAdministratorsMatter(t *testing.T) {
-	for _, code := range []string{"invalid_client", "unauthorized_client", "invalid_scope", "invalid_request", "something_new"} {
-		t.Run(code, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
-				w.idp.refuseWith(401, code)
-				after(61 * time.Minute)
-				failure := wantFault(t, w.noToken(t), fault.Reauth, code)
-				if strings.Contains(failure.Hint, "auth login") || !strings.Contains(failure.Hint, clientName) {
-					t.Errorf("hint %q: signing in again would not help", failure.Hint)
-				}
-				if w.vault.get(t).State != tokenstore.StateOK {
-					t.Error("the grant was given up although only the application was refused")
-				}
-				before := w.idp.requests()
-				after(time.Minute)
-				w.noToken(t)
-				if w.idp.requests() != before {
-					t.Error("asked again after a minute")
-				}
-				w.idp.breakWith(nil)
-				after(5 * time.Minute)
-				w.token(t)
-			})
-		})
-	}
-}
-
-func TestAFailingRefreshIsOneRequest(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		w.idp.refuseWith(401, "invalid_client")
-		after(61 * time.Minute)
-		before := w.idp.requests()
-		w.noToken(t)
-		if made := w.idp.requests() - before; made != 1 {
-			t.Errorf("%d requests, want 1: x/oauth2 must not guess the AuthStyle", made)
-		}
-	})
-}
-
 func TestUnusableLivesAreTakenAsFiveMinutes(t *testing.T) {
 	for name, life := range map[string]any{"missing": nil, "zero": 0, "negative": -5, "absurd": 200000, "huge": 1 << 40} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
 				w.idp.mu.Lock()
 				w.idp.life = life
 				w.idp.mu.Unlock()
@@ -359,7 +184,9 @@ func TestUnusableLivesAreTakenAsFiveMinutes(t *testing.T) {
 		})
 	}
 	t.Run("a string is a number too", func(t *testing.T) {
-		bubble(t, func(t *testing.T, w *world) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
 			w.idp.mu.Lock()
 			w.idp.life = "1800"
 			w.idp.mu.Unlock()
@@ -372,7 +199,9 @@ func TestUnusableLivesAreTakenAsFiveMinutes(t *testing.T) {
 }
 
 func TestTheOldRefreshTokenIsKeptWhereTheAnswerHasNone(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		old := w.vault.get(t).Refresh
 		w.idp.mu.Lock()
 		w.idp.keep = true
@@ -386,7 +215,9 @@ func TestTheOldRefreshTokenIsKeptWhereTheAnswerHasNone(t *testing.T) {
 }
 
 func TestARejectedTokenIsRefreshedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		first := w.token(t)
 		var callers sync.WaitGroup
 		for range 64 { // all of them met the same 401
@@ -409,7 +240,9 @@ func TestARejectedTokenIsRefreshedOnce(t *testing.T) {
 }
 
 func TestA401ForEveryTokenDoesNotBecomeAStorm(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		refused := 0
 		for range 600 { // ten minutes of a request each second, each with a 401
 			token, err := w.keeper.Token(t.Context(), clientName, 0)
@@ -443,7 +276,9 @@ func TestNobodyHasSignedIn(t *testing.T) {
 }
 
 func TestAGrantWithoutARefreshTokenEndsWithItsToken(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		grant := w.vault.get(t)
 		grant.Refresh = ""
 		if err := w.keeper.Adopt(t.Context(), grant); err != nil {
@@ -482,7 +317,9 @@ func TestAGrantIsNotSentToAnotherServer(t *testing.T) {
 }
 
 func TestLogoutRemovesTheGrant(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		before := w.token(t)
 		if err := w.keeper.Logout(t.Context(), clientName); err != nil {
 			t.Fatal(err)
@@ -498,7 +335,9 @@ func TestLogoutRemovesTheGrant(t *testing.T) {
 }
 
 func TestASignInDuringARefreshWins(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		after(50 * time.Minute)
 		w.idp.holdWith(func(context.Context) error { after(5 * time.Second); return nil })
 		w.token(t) // begins a renewal that takes five seconds
@@ -514,7 +353,9 @@ func TestASignInDuringARefreshWins(t *testing.T) {
 }
 
 func TestCloseWaitsForARefreshAndItIsSaved(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.idp.mu.Lock()
 		w.idp.strict = true
 		w.idp.mu.Unlock()
@@ -534,7 +375,9 @@ func TestCloseWaitsForARefreshAndItIsSaved(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForAHungServer(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.idp.holdWith(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		after(50 * time.Minute)
 		w.token(t)

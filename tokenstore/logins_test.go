@@ -80,7 +80,7 @@ func TestAnAnswerWithoutIDTokenOrScopeIsAGrantToo(t *testing.T) {
 
 func TestCallbacksThatAreRefusedMakeNoTokenRequest(t *testing.T) {
 	t.Parallel()
-	good := func(w *world, t *testing.T) (url.Values, string) {
+	good := func(t *testing.T, w *world) (url.Values, string) {
 		t.Helper()
 		flow := w.begin(t)
 		return w.idp.consent(t, flow.AuthURL), flow.State.Reveal()
@@ -136,7 +136,7 @@ func TestCallbacksThatAreRefusedMakeNoTokenRequest(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newEmptyWorld(t)
-				query, cookie := good(w, t)
+				query, cookie := good(t, w)
 				query, cookie = c.change(t, w, query, cookie)
 				_, err := w.logins.Callback(t.Context(), query, cookie)
 				failure := wantFault(t, err, fault.Reauth, c.code)

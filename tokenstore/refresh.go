@@ -95,7 +95,7 @@ func (k *Keeper) launch(ctx context.Context, h *holding) (*flight, error) {
 		// came first, but with the keeper.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
 		defer cancel()
-		defer context.AfterFunc(k.life, cancel)()
+		defer context.AfterFunc(k.life, cancel)() //nolint:contextcheck // the life of the service, not of a caller
 		f.err = k.renew(ctx, h, grant, unsaved)
 		h.mu.Lock()
 		h.flight = nil

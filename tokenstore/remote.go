@@ -166,7 +166,7 @@ func (r *Remote) launch(ctx context.Context, b *borrowed, minLife time.Duration)
 		defer close(f.done)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
-		defer context.AfterFunc(r.life, cancel)()
+		defer context.AfterFunc(r.life, cancel)() //nolint:contextcheck // the life of the service, not of a caller
 		token, err := r.fetch(ctx, b.name, minLife, rejected)
 		f.err = r.settle(ctx, b, token, err)
 	})

@@ -41,15 +41,14 @@ func (c *wire) ask(ctx context.Context, client string, request []byte) ([]byte, 
 	return data, nil
 }
 
-// remoteBubble runs a test with a keeper and a remote that asks it.
-func remoteBubble(t *testing.T, test func(t *testing.T, w *world, c *wire, r *tokenstore.Remote)) {
+// newRemote returns a keeper and a remote that asks it.
+func newRemote(t *testing.T) (*world, *wire, *tokenstore.Remote) {
 	t.Helper()
-	bubble(t, func(t *testing.T, w *world) {
-		c := &wire{w: w}
-		r := tokenstore.NewRemote(tokenstore.RemoteOptions{Ask: c.ask, Clients: []string{clientName}})
-		defer r.Close()
-		test(t, w, c, r)
-	})
+	w := newWorld(t)
+	c := &wire{w: w}
+	r := tokenstore.NewRemote(tokenstore.RemoteOptions{Ask: c.ask, Clients: []string{clientName}})
+	t.Cleanup(r.Close)
+	return w, c, r
 }
 
 func borrow(t *testing.T, r *tokenstore.Remote) tokenstore.Token {
@@ -62,7 +61,9 @@ func borrow(t *testing.T, r *tokenstore.Remote) tokenstore.Token {
 }
 
 func TestARemoteGetsTheOwnersTokenAndKeepsIt(t *testing.T) {
-	remoteBubble(t, func(t *testing.T, w *world, c *wire, r *tokenstore.Remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, c, r := newRemote(t)
 		own := w.token(t)
 		var callers sync.WaitGroup
 		for range 64 {
@@ -82,7 +83,9 @@ func TestARemoteGetsTheOwnersTokenAndKeepsIt(t *testing.T) {
 }
 
 func TestOnlyTheAskerCanReadAnAnswer(t *testing.T) {
-	remoteBubble(t, func(t *testing.T, w *world, c *wire, r *tokenstore.Remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, c, r := newRemote(t)
 		borrow(t, r)
 		for _, data := range append(c.questions, c.answers...) {
 			var m map[string]any
@@ -143,7 +146,9 @@ func TestQuestionsThatAreNoneAreRefused(t *testing.T) {
 }
 
 func TestTheOwnersErrorsArriveWithTheirRemedy(t *testing.T) {
-	remoteBubble(t, func(t *testing.T, w *world, c *wire, r *tokenstore.Remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, c, r := newRemote(t)
 		w.idp.breakWith(func(*reply) *reply { return &reply{status: 429, header: map[string][]string{"Retry-After": {"90"}}} })
 		after(61 * time.Minute)
 		_, err := r.Token(t.Context(), clientName, 0)
@@ -177,7 +182,9 @@ func TestTheOwnersErrorsArriveWithTheirRemedy(t *testing.T) {
 }
 
 func TestARejectionReachesTheOwner(t *testing.T) {
-	remoteBubble(t, func(t *testing.T, w *world, _ *wire, r *tokenstore.Remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _, r := newRemote(t)
 		first := borrow(t, r)
 		r.Reject(t.Context(), clientName, first)
 		r.Reject(t.Context(), clientName, first)
@@ -221,7 +228,9 @@ func TestAnOwnerThatIsAwayForAFifthOfALifeIsNotMissed(t *testing.T) {
 }
 
 func TestAnOwnerThatIsGoneIsSaidSo(t *testing.T) {
-	remoteBubble(t, func(t *testing.T, _ *world, c *wire, r *tokenstore.Remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, c, r := newRemote(t)
 		if got := r.Status()[0].Condition; got != tokenstore.ConditionUnknown {
 			t.Errorf("before the first question: %s", got)
 		}

@@ -264,8 +264,7 @@ func (s *Store) guard(do func() error) (err error) {
 	return do()
 }
 
-// Path returns the file's path, and ID the random name that the store got when
-// it was made.
+// Path returns the path of the file.
 func (s *Store) Path() string { return s.path }
 
 // ID returns the random name that the store got when it was made.

@@ -125,7 +125,7 @@ func TestFilesThatAreRefusedAreLeftAsTheyAre(t *testing.T) {
 	t.Parallel()
 	whole := read(t, filled(t))
 	random := make([]byte, 64<<10)
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test must be repeatable
+	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range random {
 		random[i] = byte(rng.Uint32())
 	}
@@ -205,7 +205,7 @@ func TestASharedFolderIsRefused(t *testing.T) {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(folder, 0o770); err != nil { //nolint:gosec // the point of the test
+	if err := os.Chmod(folder, 0o770); err != nil {
 		t.Fatal(err)
 	}
 	_, err := tokenstore.Open(tokenstore.Options{Path: filepath.Join(folder, "tokens.db"), Key: testKey})
@@ -280,7 +280,7 @@ func TestFlippedBitsNeverGiveAWrongValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rng := rand.New(rand.NewPCG(20, 26)) //nolint:gosec // a test must be repeatable
+	rng := rand.New(rand.NewPCG(20, 26))
 	flipped := filepath.Join(t.TempDir(), "flipped.db")
 	refused := 0
 	for range 400 {

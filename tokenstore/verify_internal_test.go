@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -106,6 +107,11 @@ func TestADamagedStructureEndsTheWalkWithAnError(t *testing.T) {
 		"more entries than room":         func(data []byte) []byte { root(data)[11] = 0xFF; return data },
 		"an overflow past the end":       func(data []byte) []byte { root(data)[14] = 0xFF; return data },
 		"cut by a page":                  func(data []byte) []byte { return data[:len(data)-1024] },
+		"a free page that is forgotten": func(data []byte) []byte {
+			id := max(order.Uint64(data[16+48:]), order.Uint64(data[1024+16+48:])) % 2
+			data[order.Uint64(data[id*1024+16+32:])*1024+10]--
+			return data
+		},
 		"a page that leads to itself": func(data []byte) []byte {
 			page := root(data)
 			for i := range int(order.Uint16(page[10:])) { // the bucket "large" starts at the root page itself
@@ -127,7 +133,7 @@ func TestADamagedStructureEndsTheWalkWithAnError(t *testing.T) {
 // it must come to an end without a panic.
 func FuzzVerify(f *testing.F) {
 	whole := database(f)
-	rng := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test must be repeatable
+	rng := rand.New(rand.NewPCG(3, 4))
 	for range 200 {
 		f.Add(rng.Uint32(), rng.Uint32(), rng.Uint32(), rng.Uint64())
 	}
@@ -156,3 +162,33 @@ func TestRetryAfterIsReadInEveryForm(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTransportRefusesAnotherHost(t *testing.T) {
+	t.Parallel()
+	reached := false
+	p := pinned{host: "login.example", next: roundTrip(func(*http.Request) (*http.Response, error) {
+		reached = true
+		return nil, errUnusable
+	})}
+	for address, want := range map[string]bool{
+		"https://login.example/token": true, "https://LOGIN.example/token": true, "https://login.example:444/token": false,
+		"https://login.example.evil.example/token": false, "https://evil.example/login.example": false,
+	} {
+		reached = false
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := p.RoundTrip(req)
+		if resp != nil {
+			_ = resp.Body.Close()
+		}
+		if reached != want || errors.Is(err, errForeignHost) == want {
+			t.Errorf("%s: reached %v, %v", address, reached, err)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

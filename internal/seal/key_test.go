@@ -168,7 +168,9 @@ func FuzzOpen(f *testing.F) {
 			}
 			return
 		}
-		if !bytes.Equal(value, sealed) || !bytes.Equal(where, place) || !bytes.Equal(got, plain) {
+		// Each process of the fuzzer seals with a nonce of its own, so it is not
+		// only our own sealed value that may open.
+		if !bytes.Equal(where, place) || !bytes.Equal(got, plain) {
 			t.Fatalf("opened %x at %q as %q", value, where, got)
 		}
 	})
