@@ -30,6 +30,7 @@ func BenchmarkCommitAlone(b *testing.B) {
 }
 
 func benchCommit(b *testing.B, size, feeds int) {
+	b.Helper()
 	c := newWorld(b).connect()
 	body := bytes.Repeat([]byte("x"), 4<<10)
 	pages := make(chan struct{})

@@ -102,7 +102,7 @@ func (c *Conn) GetBlob(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, mark(ctx, err, "open object store %s", bucket)
 	}
-	const tries = 5
+	const tries = 6
 	for try := 1; ; try++ {
 		result, err := store.Get(ctx, object)
 		if err == nil {
@@ -116,7 +116,7 @@ func (c *Conn) GetBlob(ctx context.Context, name string) ([]byte, error) {
 			return nil, fault.New(fault.Poison, "body %s: %w", name, ErrNotFound).WithCode("blob_missing").
 				WithHint("the object was deleted or has outlived its time")
 		}
-		if err := wait(ctx, nil, time.Duration(try)*200*time.Millisecond); err != nil {
+		if err := wait(ctx, nil, 50*time.Millisecond<<try); err != nil {
 			return nil, fmt.Errorf("read body %s: %w", name, err)
 		}
 	}

@@ -51,7 +51,7 @@ func TestACommandIsDeliveredUntilItIsDone(t *testing.T) {
 	}
 }
 
-func publishStatus(t testing.TB, c *jet.Conn) jet.StreamStatus {
+func publishStatus(t *testing.T, c *jet.Conn) jet.StreamStatus {
 	t.Helper()
 	for _, s := range must(c.Status(t.Context())) {
 		if s.Name == c.Names().PublishStream() {

@@ -93,8 +93,12 @@ func TestACommandThatSomebodyWaitsForFailsAtOnce(t *testing.T) {
 		t.Errorf("got %v (%q)", err, fault.HintOf(err))
 	}
 	for _, o := range []jet.Options{
-		{}, {URL: "nats://127.0.0.1:1", Prefix: "a.b"}, {Context: "no-such-context"}, {URL: "x", CredentialsFile: "/none.creds"},
-		{URL: "x", TLSCAFile: "/none.pem"}, {URL: "x", TLSCertFile: "/none.pem"},
+		{},
+		{URL: "nats://127.0.0.1:1", Prefix: "a.b"},
+		{Context: "no-such-context"},
+		{URL: "x", CredentialsFile: "/none.creds"},
+		{URL: "x", TLSCAFile: "/none.pem"},
+		{URL: "x", TLSCertFile: "/none.pem"},
 	} {
 		if _, err := jet.Connect(t.Context(), o); fault.KindOf(err) != fault.Fatal || fault.HintOf(err) == "" {
 			t.Errorf("%+v: %v", o, err)

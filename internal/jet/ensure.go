@@ -154,7 +154,13 @@ func (c *Conn) ensureConsumer(ctx context.Context, stream string, want jetstream
 			return nil, mark(ctx, err, "change consumer %s.%s (%s)", stream, want.Durable, join(found))
 		}
 		c.log.InfoContext(ctx, "consumer settings changed", "stream", stream, "consumer", want.Durable, "changes", join(found))
-		found = consumerDifferences(stream, consumer.CachedInfo().Config, want)
+		// The answer to the first update after a restart of the server shows
+		// the settings before it (2.15.2), so it is asked again.
+		info, err := consumer.Info(ctx)
+		if err != nil {
+			return nil, mark(ctx, err, "look at consumer %s.%s", stream, want.Durable)
+		}
+		found = consumerDifferences(stream, info.Config, want)
 	}
 	return texts(found), nil
 }

@@ -166,6 +166,8 @@ func TestHarmlessDifferencesAreCorrectedAndAnOperatorsChoicesKept(t *testing.T) 
 	if err := c.EnsureStreams(t.Context()); err == nil || !strings.Contains(err.Error(), "OUTLOOK_PUBLISH.publish.max_ack_pending: is 1000, should be -1") {
 		t.Errorf("got %v", err)
 	}
+	w.stop() // the first update after a restart of the server answers with the old settings
+	w.start()
 	w.connect()
 	config := must(js.Stream(t.Context(), "OUTLOOK_EVENTS")).CachedInfo().Config
 	if config.AllowDirect || config.Discard != jetstream.DiscardNew || config.MaxAge != 0 || len(config.Subjects) != 3 {

@@ -16,11 +16,12 @@ import (
 // Errors that callers tell apart with [errors.Is].
 var (
 	// ErrFenced says that a cursor is no longer where the page began: another
-	// worker got ahead. Nothing of the page is stored. Read the cursor and go on
-	// from there.
+	// worker got ahead. The page is not stored, or it is and the other worker
+	// has already gone on from it (which takes a lost answer). Either way: read
+	// the cursor and go on from there.
 	ErrFenced = errors.New("another worker moved the cursor")
 	// ErrConflict says that a ledger record is no longer the one that was
-	// loaded. Nothing was saved. Load it and decide again.
+	// loaded. Load it and decide again.
 	ErrConflict = errors.New("another worker changed the record")
 	// ErrPageTooBig says that a page has more messages than one atomic batch
 	// can hold, see [MaxPage].

@@ -43,7 +43,7 @@ func (c *Conn) Events(ctx context.Context, filter string, since time.Time, f fun
 	for {
 		m, err := iterator.Next(jetstream.NextContext(ctx))
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
+			return nil // told to stop
 		}
 		if errors.Is(err, jetstream.ErrNoHeartbeat) {
 			continue // the iterator makes a new consumer behind the last message

@@ -13,7 +13,7 @@ import (
 )
 
 // background runs f until the returned function is called, which waits for it.
-func background(t testing.TB, f func(ctx context.Context) error) (stop func()) {
+func background(t *testing.T, f func(ctx context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
@@ -186,6 +186,40 @@ func TestStoppingGivesBackWhatHasNotBegunAndWaitsForWhatRuns(t *testing.T) {
 		})
 	})
 	eventually(t, "every feed reaches the next worker", func() bool { return count.Load() == all })
+}
+
+func TestAFeedThatComesDuringAStopGoesToTheNextWorker(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	slow := func(o *jet.Options) { o.AckWait = time.Minute }
+	a, b := w.connect(slow), w.connect(slow)
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		err := a.Feeds().Run(ctx, 2, func(context.Context, string, []byte) jet.Next {
+			t.Error("polled by a worker that stops")
+			return jet.Next{}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, "a pull waits", func() bool { return must(a.Status(t.Context()))[1].Consumers[0].Waiting == 1 })
+	cancel()
+	if err := b.Feeds().Register(t.Context(), feed(b, "me"), nil); err != nil { // answers the pull
+		t.Fatal(err)
+	}
+	<-stopped
+	came := make(chan struct{})
+	background(t, func(ctx context.Context) error {
+		return b.Feeds().Run(ctx, 1, func(context.Context, string, []byte) jet.Next { close(came); return jet.Next{After: time.Hour} })
+	})
+	select {
+	case <-came:
+	case <-time.After(10 * time.Second):
+		t.Error("the feed is lost until its AckWait")
+	}
 }
 
 func TestFeedsRunAtMostParallelAndNoFeedTwiceAtATime(t *testing.T) {

@@ -150,7 +150,7 @@ func TestDeadLettersAreKeptListedAndRemoved(t *testing.T) {
 	d := c.DeadLetters()
 	command, event := must(c.Names().DeadCommand("send-mail")), must(c.Names().DeadEvent("inbox", "me"))
 	for i, subject := range []string{command, event, command} {
-		header := jet.Header{"Outlook-Error": {"no"}, "Nats-Msg-Id": {"the sender's"}, "Nats-Expected-Stream": {"OUTLOOK_PUBLISH"}}
+		header := jet.Header{"Outlook-Error": {"no"}, "Nats-Msg-Id": {"the sender's"}, "Nats-Expected-Last-Sequence": {"99"}}
 		for range 2 { // a repeat with the same id is dropped
 			if err := d.Put(t.Context(), subject, fmt.Sprint(i), header, fmt.Append(nil, i)); err != nil {
 				t.Fatal(err)

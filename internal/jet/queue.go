@@ -10,7 +10,7 @@ import (
 
 // pullWait is how long one pull waits on the server. Short, because a stop
 // waits for it, so that messages which arrive meanwhile can be given back.
-const pullWait = time.Second
+const pullWait = 500 * time.Millisecond
 
 // queue takes messages from a work queue's shared consumer and runs a function
 // on each, a bounded number at a time.
@@ -57,7 +57,7 @@ func (q *queue) serve(ctx context.Context) error {
 	for {
 		free, err := takeSlots(ctx, slots)
 		if err != nil {
-			return nil //nolint:nilerr // told to stop
+			return nil // told to stop
 		}
 		left, err := q.pull(ctx, free, func(m jetstream.Msg) {
 			q.hold(m)
@@ -80,7 +80,7 @@ func (q *queue) serve(ctx context.Context) error {
 			q.conn.log.WarnContext(ctx, "queue cannot be read", "stream", q.stream, "consumer", q.consumer, "error", err)
 		}
 		if wait(ctx, nil, pullWait) != nil {
-			return nil //nolint:nilerr // told to stop
+			return nil // told to stop
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (c *Conn) do(ctx context.Context, request func(ctx context.Context) error) 
 	err := c.waitConnected(ctx)
 	if err == nil {
 		s := c.current(c.nc)
-		unwatch := context.AfterFunc(s.ctx, func() { cancel(errLost) })
+		unwatch := context.AfterFunc(s.ctx, func() { cancel(errLost) }) //nolint:contextcheck // the connection's life, not the caller's
 		defer unwatch()
 		sent = true
 		err = request(ctx)

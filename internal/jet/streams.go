@@ -19,9 +19,10 @@ const (
 	// from 2.15 on stops at 1,000 where the stream names no number, and the
 	// number cannot be changed later.
 	maxConsumers = 10_000
+)
 
-	// PollConsumer and PublishConsumer are the shared consumers of the queues
-	// of feeds and commands.
+// The shared consumers of the queues of feeds and commands.
+const (
 	PollConsumer    = "poll"
 	PublishConsumer = "publish"
 )

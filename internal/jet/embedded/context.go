@@ -106,7 +106,7 @@ func credentialFor(dir string, open bool) (Context, error) {
 // write replaces the context file at once, so that a reader sees the old one
 // or the new one and never half of it.
 func (c Context) write(dir string) error {
-	raw, err := json.MarshalIndent(contextJSON{c.Description, c.URL, c.User, c.Password.Reveal()}, "", "  ")
+	raw, err := json.MarshalIndent(contextJSON{c.Description, c.URL, c.User, c.Password.Reveal()}, "", "  ") //nolint:gosec // the file is what keeps the password, mode 0600
 	if err != nil {
 		return fault.New(fault.Fatal, "write listener credential: %w", err)
 	}

@@ -11,5 +11,5 @@ func freeDisk(dir string) (int64, bool) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, false
 	}
-	return int64(st.Bavail) * int64(st.Bsize), true //nolint:gosec,unconvert // the field types differ between systems
+	return int64(st.Bavail) * int64(st.Bsize), true //nolint:unconvert // the field types differ between systems
 }

@@ -24,7 +24,7 @@ type folderLock struct{ file *os.File }
 
 func lockFolder(dir string) (*folderLock, error) {
 	path := filepath.Join(dir, lockFile)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the folder is the operator's choice
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fault.New(fault.Fatal, "lock data folder: %w", err).WithHint("run as the user who owns %s", dir)
 	}

@@ -284,12 +284,3 @@ func makeFolder(dir string) error {
 	}
 	return nil
 }
-
-// cmpOr returns value, or fallback where value is zero.
-func cmpOr[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
-}
