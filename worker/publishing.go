@@ -73,7 +73,7 @@ func runCommands(ctx context.Context, conn *jet.Conn, w *publisher.Worker, paral
 		}
 		verdict := w.Handle(ctx, publisher.Message{
 			Publisher: name, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
-			Header: m.Header, Data: m.Data, Received: m.Received,
+			Header: m.Header, Data: m.Data, Received: m.Received, Deadline: m.Deadline,
 		})
 		return jet.Verdict{Done: verdict.Ack, After: verdict.After}
 	})

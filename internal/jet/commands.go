@@ -34,6 +34,10 @@ type Message struct {
 	// Delivered counts deliveries, this one included. It is a hint: a killed
 	// server forgets some of it, so it proves nothing about earlier attempts.
 	Delivered uint64
+	// Deadline returns the moment from which the server may give the command to
+	// another worker, as far as this process can know; it moves on while the
+	// command runs. Ask it right before what must not be done twice.
+	Deadline func() time.Time
 }
 
 // Verdict says what becomes of a command.
@@ -74,6 +78,7 @@ func (q *Commands) Run(ctx context.Context, parallel int, handle func(ctx contex
 		verdict := handle(ctx, Message{
 			Subject: m.Subject(), Stream: meta.Stream, Sequence: meta.Sequence.Stream, Header: Header(m.Headers()),
 			Data: m.Data(), Received: meta.Timestamp, Delivered: meta.NumDelivered,
+			Deadline: func() time.Time { return work.deadline(m) },
 		})
 		if verdict.After <= 0 {
 			verdict.After = time.Second // never a loop at full speed

@@ -213,3 +213,35 @@ func TestACommandThatNobodyServesIsRefused(t *testing.T) {
 		t.Errorf("too large: %v", err)
 	}
 }
+
+func TestTheDeadlineOfACommandMovesOnWhileItIsKeptAlive(t *testing.T) {
+	t.Parallel()
+	const ackWait = 600 * time.Millisecond
+	c := newWorld(t).connect(func(o *jet.Options) { o.AckWait = ackWait })
+	if _, err := c.Commands().Publish(t.Context(), sendMail(c), nil, []byte(`{}`)); err != nil {
+		t.Fatal(err)
+	}
+	type seen struct{ asked, first, later time.Time }
+	handled := make(chan seen, 1)
+	background(t, func(ctx context.Context) error {
+		return c.Commands().Run(ctx, 1, func(_ context.Context, m jet.Message) jet.Verdict {
+			s := seen{asked: time.Now(), first: m.Deadline()}
+			ticker := time.NewTicker(20 * time.Millisecond)
+			defer ticker.Stop()
+			for range ticker.C {
+				if s.later = m.Deadline(); s.later.After(s.first) || time.Since(s.asked) > 5*time.Second {
+					break
+				}
+			}
+			handled <- s
+			return jet.Ack()
+		})
+	})
+	s := <-handled
+	if s.first.After(s.asked.Add(ackWait)) || s.first.Before(s.asked.Add(-2*time.Second)) {
+		t.Errorf("deadline %s after the delivery, AckWait is %s", s.first.Sub(s.asked), ackWait)
+	}
+	if !s.later.After(s.first) {
+		t.Error("the deadline stood still although the command was kept alive")
+	}
+}

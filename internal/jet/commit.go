@@ -57,7 +57,7 @@ func (c *Conn) Cursor(ctx context.Context, subject string) ([]byte, uint64, erro
 // last reads the last message of a subject from the leader.
 func (c *Conn) last(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
 	var msg *jetstream.RawStreamMsg
-	err := c.do(ctx, func(ctx context.Context) error {
+	err := c.read(ctx, func(ctx context.Context) error {
 		s, err := c.stream(ctx, stream)
 		if err == nil {
 			msg, err = s.GetLastMsgForSubject(ctx, subject)

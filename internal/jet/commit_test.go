@@ -137,6 +137,9 @@ func advance(t *testing.T, c *jet.Conn, mailbox string, last, pageSize int) {
 	ctx := t.Context()
 	for {
 		data, seq, err := c.Cursor(ctx, must(c.Names().Cursor("inbox", "-", mailbox)))
+		if fault.KindOf(err) == fault.Retry {
+			continue
+		}
 		if err != nil {
 			t.Error(err)
 			return

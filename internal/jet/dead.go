@@ -61,7 +61,7 @@ func (d *DeadLetters) List(ctx context.Context, filter string, limit int) ([]Dea
 // Get returns one dead letter by its sequence, or [ErrNotFound] (kind Poison).
 func (d *DeadLetters) Get(ctx context.Context, sequence uint64) (DeadLetter, error) {
 	var m *jetstream.RawStreamMsg
-	err := d.conn.do(ctx, func(ctx context.Context) error {
+	err := d.conn.read(ctx, func(ctx context.Context) error {
 		s, err := d.conn.stream(ctx, d.conn.names.DeadStream())
 		if err == nil {
 			m, err = s.GetMsg(ctx, sequence)

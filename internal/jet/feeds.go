@@ -120,7 +120,7 @@ func (f *Feeds) Run(ctx context.Context, parallel int, poll func(ctx context.Con
 func (c *Conn) each(ctx context.Context, stream, filter string, from uint64, f func(*jetstream.RawStreamMsg) bool) error {
 	for seq := max(from, 1); ; {
 		var m *jetstream.RawStreamMsg
-		err := c.do(ctx, func(ctx context.Context) error {
+		err := c.read(ctx, func(ctx context.Context) error {
 			s, err := c.stream(ctx, stream)
 			if err == nil {
 				m, err = s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(filter))

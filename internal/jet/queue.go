@@ -29,14 +29,14 @@ type queue struct {
 	run func(ctx context.Context, m jetstream.Msg) Verdict
 
 	mu   sync.Mutex
-	held map[jetstream.Msg]struct{} // running; kept alive with InProgress
+	held map[jetstream.Msg]time.Time // running, with the moment from which its AckWait counts at the earliest
 }
 
 // serve works until ctx ends, then gives back what has not started and waits
 // for what runs; that has its context ended after the grace. It returns nil
 // then. It goes on through lost connections and other errors by itself.
 func (q *queue) serve(ctx context.Context) error {
-	q.held = map[jetstream.Msg]struct{}{}
+	q.held = map[jetstream.Msg]time.Time{}
 	slots := make(chan struct{}, q.parallel)
 	for range q.parallel {
 		slots <- struct{}{}
@@ -59,8 +59,8 @@ func (q *queue) serve(ctx context.Context) error {
 		if err != nil {
 			return nil // told to stop
 		}
-		left, err := q.pull(ctx, free, func(m jetstream.Msg) {
-			q.hold(m)
+		left, err := q.pull(ctx, free, func(m jetstream.Msg, asked time.Time) {
+			q.hold(m, asked)
 			running.Go(func() {
 				defer func() { slots <- struct{}{} }()
 				verdict := q.run(work, m)
@@ -103,7 +103,7 @@ func takeSlots(ctx context.Context, slots <-chan struct{}) (int, error) {
 
 // pull asks for n messages, starts what comes within a short time and returns
 // how many did not come.
-func (q *queue) pull(ctx context.Context, n int, start func(jetstream.Msg)) (left int, err error) {
+func (q *queue) pull(ctx context.Context, n int, start func(m jetstream.Msg, asked time.Time)) (left int, err error) {
 	if err := q.conn.waitConnected(ctx); err != nil {
 		return n, err
 	}
@@ -111,6 +111,7 @@ func (q *queue) pull(ctx context.Context, n int, start func(jetstream.Msg)) (lef
 	if err != nil {
 		return n, mark(ctx, err, "read %s.%s", q.stream, q.consumer)
 	}
+	asked := time.Now()
 	batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return n, mark(ctx, err, "pull from %s.%s", q.stream, q.consumer)
@@ -122,7 +123,7 @@ func (q *queue) pull(ctx context.Context, n int, start func(jetstream.Msg)) (lef
 			continue
 		}
 		n--
-		start(m)
+		start(m, asked)
 	}
 	return n, mark(ctx, batch.Error(), "pull from %s.%s", q.stream, q.consumer)
 }
@@ -136,7 +137,7 @@ func (c *Conn) consumer(ctx context.Context, stream, name string) (jetstream.Con
 	if ok {
 		return consumer, nil
 	}
-	err := c.do(ctx, func(ctx context.Context) (err error) {
+	err := c.read(ctx, func(ctx context.Context) (err error) {
 		consumer, err = c.js.Consumer(ctx, stream, name)
 		return err
 	})
@@ -149,10 +150,25 @@ func (c *Conn) consumer(ctx context.Context, stream, name string) (jetstream.Con
 	return consumer, nil
 }
 
-func (q *queue) hold(m jetstream.Msg) {
+// hold keeps a message alive until release. asked is when it was asked for: it
+// cannot have been delivered before, however long this process was frozen
+// between the delivery and now.
+func (q *queue) hold(m jetstream.Msg, asked time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.held[m] = struct{}{}
+	q.held[m] = asked
+}
+
+// deadline returns the moment from which the server may give a held message to
+// somebody else, as far as this process can know.
+func (q *queue) deadline(m jetstream.Msg) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	since, ok := q.held[m]
+	if !ok {
+		return time.Now() // it is not ours any more
+	}
+	return since.Add(q.conn.o.AckWait)
 }
 
 func (q *queue) release(m jetstream.Msg) {
@@ -175,7 +191,12 @@ func (q *queue) keepAlive(ctx context.Context) {
 		}
 		q.mu.Lock()
 		for m := range q.held {
-			q.report(ctx, m, "in progress", m.InProgress())
+			now := time.Now()
+			err := m.InProgress()
+			q.report(ctx, m, "in progress", err)
+			if err == nil && q.conn.nc.IsConnected() {
+				q.held[m] = now // without a connection it is only in our own buffer
+			}
 		}
 		q.mu.Unlock()
 	}

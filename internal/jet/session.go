@@ -104,3 +104,15 @@ func (c *Conn) do(ctx context.Context, request func(ctx context.Context) error) 
 		return errNotConnected
 	}
 }
+
+// read is do for a request that only looks: one that a lost connection took is
+// made again.
+func (c *Conn) read(ctx context.Context, request func(ctx context.Context) error) (err error) {
+	const tries = 3
+	for range tries {
+		if err = c.do(ctx, request); !errors.Is(err, errLost) {
+			break
+		}
+	}
+	return err
+}

@@ -50,7 +50,7 @@ func (c *Conn) Status(ctx context.Context) ([]StreamStatus, error) {
 	consumers := c.consumerConfigs()
 	for _, config := range c.streamConfigs() {
 		status := StreamStatus{Name: config.Name}
-		err := c.do(ctx, func(ctx context.Context) error {
+		err := c.read(ctx, func(ctx context.Context) error {
 			stream, err := c.js.Stream(ctx, config.Name)
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				status.Missing = true
@@ -86,7 +86,7 @@ func (c *Conn) Status(ctx context.Context) ([]StreamStatus, error) {
 // counts returns how many messages a stream has by subject.
 func (c *Conn) counts(ctx context.Context, stream, filter string) (map[string]uint64, error) {
 	var counts map[string]uint64
-	err := c.do(ctx, func(ctx context.Context) error {
+	err := c.read(ctx, func(ctx context.Context) error {
 		s, err := c.stream(ctx, stream)
 		if err != nil {
 			return err
