@@ -44,7 +44,7 @@ func checkFolder(path string) error {
 		return nil
 	}
 	return refuse(fmt.Errorf("%w: others may write to its folder %s (mode %04o)", ErrUnsafe, folder, info.Mode().Perm()),
-		"Run: chmod 700 %s", folder)
+		"chmod 700 %s", folder)
 }
 
 // checkFile looks at the file before anything opens it: bbolt follows links,
@@ -70,7 +70,7 @@ func checkInfo(path string, info fs.FileInfo) error {
 		return refuse(fmt.Errorf("%w: %s is not a regular file", ErrUnsafe, path), "Set token_store.path to a file.")
 	case hasModes && mode.Perm()&0o077 != 0:
 		return refuse(fmt.Errorf("%w: others may read or write %s (mode %04o)", ErrUnsafe, path, mode.Perm()),
-			"Run: chmod 600 %s", path)
+			"chmod 600 %s", path)
 	case !ownedByUs(info):
 		return refuse(fmt.Errorf("%w: %s belongs to another user", ErrUnsafe, path),
 			"Run as the user who owns it, or: chown %d %s", os.Geteuid(), path)

@@ -219,7 +219,7 @@ func retryAfter(value string, now time.Time) time.Duration {
 
 // signInHint is what a person does about a grant that is gone.
 func signInHint(client string) string {
-	return "Run: outlook-connector auth login " + client
+	return "outlook-connector auth login " + client
 }
 
 // fault marks the refusal for those who asked for a token of the client.

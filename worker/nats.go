@@ -60,7 +60,7 @@ func openNATS(ctx context.Context, o Options, log *slog.Logger) (server *embedde
 	} else if options, err = ConnectOptions(c); err != nil {
 		return nil, nil, false, err
 	}
-	options.Log, options.Grace = log, drainGrace
+	options.Log, options.Grace = log.With("room", "jet"), drainGrace
 	conn, err = jet.Connect(ctx, options)
 	if err != nil && server != nil {
 		err = errors.Join(err, server.Stop(ctx))

@@ -22,7 +22,7 @@ import (
 )
 
 func (w *Worker) startNATS(ctx context.Context) error {
-	server, conn, joined, err := openNATS(ctx, w.o, w.log.With("room", "jet"))
+	server, conn, joined, err := openNATS(ctx, w.o, w.log)
 	if err != nil {
 		return err
 	}

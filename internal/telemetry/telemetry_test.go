@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -20,13 +21,13 @@ func TestLogIsJSONWhereNobodyWatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Debug("hidden")
-	log.Info("shown", "secret", seal.Secret("canary-1"))
+	log.Info("shown", "secret", seal.Secret("canary-1"), "again_in", 1500*time.Millisecond)
 
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 		t.Fatalf("not one JSON line: %v\n%s", err, out.String())
 	}
-	if line["msg"] != "shown" || strings.Contains(out.String(), "canary-1") {
+	if line["msg"] != "shown" || line["again_in"] != "1.5s" || strings.Contains(out.String(), "canary-1") {
 		t.Errorf("log line: %s", out.String())
 	}
 }

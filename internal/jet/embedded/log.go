@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // logBridge gives the server's log lines to slog. Notices are the server
@@ -20,8 +21,17 @@ func (b *logBridge) line(level slog.Level, format string, args []any) {
 	}
 }
 
+// plaintext is the server's warning about a password in its options that is
+// not hashed. Ours is made by us, is never in a configuration file, and has to
+// lie beside the server in clear for those who may connect.
+const plaintext = "Plaintext passwords detected"
+
 func (b *logBridge) Noticef(format string, args ...any) { b.line(slog.LevelDebug, format, args) }
-func (b *logBridge) Warnf(format string, args ...any)   { b.line(slog.LevelWarn, format, args) }
+func (b *logBridge) Warnf(format string, args ...any) {
+	if !strings.HasPrefix(format, plaintext) {
+		b.line(slog.LevelWarn, format, args)
+	}
+}
 func (b *logBridge) Errorf(format string, args ...any)  { b.line(slog.LevelError, format, args) }
 func (b *logBridge) Debugf(format string, args ...any)  { b.line(slog.LevelDebug, format, args) }
 func (b *logBridge) Tracef(format string, args ...any)  { b.line(slog.LevelDebug, format, args) }
