@@ -32,9 +32,9 @@ func (b *logBridge) Warnf(format string, args ...any) {
 		b.line(slog.LevelWarn, format, args)
 	}
 }
-func (b *logBridge) Errorf(format string, args ...any)  { b.line(slog.LevelError, format, args) }
-func (b *logBridge) Debugf(format string, args ...any)  { b.line(slog.LevelDebug, format, args) }
-func (b *logBridge) Tracef(format string, args ...any)  { b.line(slog.LevelDebug, format, args) }
+func (b *logBridge) Errorf(format string, args ...any) { b.line(slog.LevelError, format, args) }
+func (b *logBridge) Debugf(format string, args ...any) { b.line(slog.LevelDebug, format, args) }
+func (b *logBridge) Tracef(format string, args ...any) { b.line(slog.LevelDebug, format, args) }
 
 // Fatalf does not end the process, which the server's own logger would do:
 // Start returns the text as its error.
