@@ -382,7 +382,7 @@ func TestARestartOfTheServerLosesAndRepeatsNothing(t *testing.T) {
 	done := make(chan struct{})
 	go func() { all.Wait(); close(done) }()
 	restarts := 0
-	for running := true; running && restarts < 4; {
+	for running := true; running && restarts < 3; {
 		select {
 		case <-done:
 			running = false

@@ -3,9 +3,11 @@ package jet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -31,16 +33,29 @@ func (e *SetupError) Error() string {
 // EnsureStreams makes the streams, consumers and the object store, or checks
 // those that exist, and returns a [*SetupError] of kind Fatal that lists
 // everything that does not fit. With ManageStreams it changes first what can be
-// changed without losing messages. It waits for a connection; only ctx ends
-// that wait. [Conn.Ready] tells its last result. It may be called again.
+// changed without losing messages. It waits for a connection and tries again
+// after errors that pass (kind Retry), as long as ctx lasts; with FailFast it
+// returns them. [Conn.Ready] tells its last result. It may be called again.
 func (c *Conn) EnsureStreams(ctx context.Context) error {
-	err := c.ensure(ctx)
-	if ctx.Err() == nil || err == nil {
+	for last := ""; ; {
+		err := c.ensure(ctx)
+		if fault.Stopped(ctx, err) {
+			return err
+		}
 		c.mu.Lock()
 		c.streamsErr = err
 		c.mu.Unlock()
+		if err == nil || c.o.FailFast || fault.KindOf(err) != fault.Retry {
+			return err
+		}
+		if text := err.Error(); text != last {
+			last = text
+			c.log.WarnContext(ctx, "streams cannot be set up yet", "error", err, "hint", fault.HintOf(err))
+		}
+		if err := wait(ctx, nil, time.Second); err != nil {
+			return fmt.Errorf("set up streams: %w", err)
+		}
 	}
-	return err
 }
 
 func (c *Conn) ensure(ctx context.Context) error {
@@ -53,7 +68,7 @@ func (c *Conn) ensure(ctx context.Context) error {
 	var problems []string
 	consumers := c.consumerConfigs()
 	for _, want := range c.streamConfigs() {
-		found, err := c.ensureStream(ctx, want)
+		found, err := c.step(ctx, want.Name, func(ctx context.Context) ([]string, error) { return c.ensureStream(ctx, want) })
 		problems = append(problems, found...)
 		if err != nil {
 			return err
@@ -62,13 +77,16 @@ func (c *Conn) ensure(ctx context.Context) error {
 		if !wanted || slices.Contains(found, missing(want.Name)) {
 			continue
 		}
-		found, err = c.ensureConsumer(ctx, want.Name, consumer)
+		found, err = c.step(ctx, want.Name+"."+consumer.Durable, func(ctx context.Context) ([]string, error) {
+			return c.ensureConsumer(ctx, want.Name, consumer)
+		})
 		problems = append(problems, found...)
 		if err != nil {
 			return err
 		}
 	}
-	found, err := c.ensureBlobs(ctx, c.blobConfig())
+	blobs := c.blobConfig()
+	found, err := c.step(ctx, blobs.Bucket, func(ctx context.Context) ([]string, error) { return c.ensureBlobs(ctx, blobs) })
 	if err != nil {
 		return err
 	}
@@ -80,6 +98,15 @@ func (c *Conn) ensure(ctx context.Context) error {
 		hint = "these cannot be changed without losing messages: edit or delete them with the nats CLI, or set another nats.prefix"
 	}
 	return fault.New(fault.Fatal, "%w", &SetupError{Problems: problems}).WithCode("streams_differ").WithHint("%s", hint)
+}
+
+// step runs the few requests that set up one thing.
+func (c *Conn) step(ctx context.Context, name string, f func(ctx context.Context) ([]string, error)) (problems []string, err error) {
+	err = c.do(ctx, func(ctx context.Context) (err error) {
+		problems, err = f(ctx)
+		return err
+	})
+	return problems, mark(ctx, err, "set up %s", name)
 }
 
 // checkVersion refuses servers older than the supported line.
@@ -99,8 +126,6 @@ func checkVersion(version string) error {
 func missing(name string) string { return name + ": missing" }
 
 func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
-	defer cancel()
 	stream, err := c.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if !c.o.ManageStreams {
@@ -114,13 +139,13 @@ func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) ([
 		}
 	}
 	if err != nil {
-		return nil, mark(ctx, err, "set up stream %s", want.Name)
+		return nil, err
 	}
 	is := stream.CachedInfo().Config
 	found := streamDifferences(is, want, c.o.Replicas)
 	if len(found) > 0 && c.o.ManageStreams && allSafe(found) {
 		if stream, err = c.js.UpdateStream(ctx, applyStream(is, want, c.o.Replicas)); err != nil {
-			return nil, mark(ctx, err, "change stream %s (%s)", want.Name, join(found))
+			return nil, fmt.Errorf("change it (%s): %w", join(found), err)
 		}
 		c.log.InfoContext(ctx, "stream settings changed", "stream", want.Name, "changes", join(found))
 		found = streamDifferences(stream.CachedInfo().Config, want, c.o.Replicas)
@@ -132,8 +157,6 @@ func (c *Conn) ensureStream(ctx context.Context, want jetstream.StreamConfig) ([
 }
 
 func (c *Conn) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
-	defer cancel()
 	consumer, err := c.js.Consumer(ctx, stream, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		if !c.o.ManageStreams {
@@ -145,20 +168,20 @@ func (c *Conn) ensureConsumer(ctx context.Context, stream string, want jetstream
 		}
 	}
 	if err != nil {
-		return nil, mark(ctx, err, "set up consumer %s.%s", stream, want.Durable)
+		return nil, err
 	}
 	is := consumer.CachedInfo().Config
 	found := consumerDifferences(stream, is, want)
 	if len(found) > 0 && c.o.ManageStreams && allSafe(found) {
 		if consumer, err = c.js.UpdateConsumer(ctx, stream, applyConsumer(is, want)); err != nil {
-			return nil, mark(ctx, err, "change consumer %s.%s (%s)", stream, want.Durable, join(found))
+			return nil, fmt.Errorf("change it (%s): %w", join(found), err)
 		}
 		c.log.InfoContext(ctx, "consumer settings changed", "stream", stream, "consumer", want.Durable, "changes", join(found))
 		// The answer to the first update after a restart of the server shows
 		// the settings before it (2.15.2), so it is asked again.
 		info, err := consumer.Info(ctx)
 		if err != nil {
-			return nil, mark(ctx, err, "look at consumer %s.%s", stream, want.Durable)
+			return nil, err
 		}
 		found = consumerDifferences(stream, info.Config, want)
 	}
@@ -166,8 +189,6 @@ func (c *Conn) ensureConsumer(ctx context.Context, stream string, want jetstream
 }
 
 func (c *Conn) ensureBlobs(ctx context.Context, want jetstream.ObjectStoreConfig) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
-	defer cancel()
 	name := "OBJ_" + want.Bucket
 	stream, err := c.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -179,7 +200,7 @@ func (c *Conn) ensureBlobs(ctx context.Context, want jetstream.ObjectStoreConfig
 		}
 	}
 	if err != nil {
-		return nil, mark(ctx, err, "set up object store %s", want.Bucket)
+		return nil, err
 	}
 	is := stream.CachedInfo().Config
 	d := &differ{name: want.Bucket}
@@ -193,7 +214,7 @@ func (c *Conn) ensureBlobs(ctx context.Context, want jetstream.ObjectStoreConfig
 	if len(d.found) > 0 && c.o.ManageStreams && allSafe(d.found) {
 		is.MaxAge, is.Replicas = max(is.MaxAge, want.TTL), max(is.Replicas, want.Replicas)
 		if _, err := c.js.UpdateStream(ctx, is); err != nil {
-			return nil, mark(ctx, err, "change object store %s (%s)", want.Bucket, join(d.found))
+			return nil, fmt.Errorf("change it (%s): %w", join(d.found), err)
 		}
 		return nil, nil
 	}

@@ -199,6 +199,27 @@ func TestWhatCannotBeChangedWithoutLossIsRefused(t *testing.T) {
 	}
 }
 
+func TestAPassingTroubleIsWaitedOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.dial()
+	w.mute()
+	set := make(chan error, 1)
+	go func() { set <- c.EnsureStreams(t.Context()) }()
+	select {
+	case err := <-set:
+		t.Fatalf("ended with %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	w.cut()
+	if err := <-set; err != nil {
+		t.Error(err)
+	}
+	if err := c.Ready(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTwoPrefixesShareAnAccount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

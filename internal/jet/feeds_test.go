@@ -136,7 +136,7 @@ func TestALongPollKeepsItsFeedAndADeadWorkersFeedMovesOn(t *testing.T) {
 	select { // AckWait is 600 ms here
 	case <-taken:
 		t.Error("a feed that is being polled came to a second worker")
-	case <-time.After(1500 * time.Millisecond):
+	case <-time.After(1200 * time.Millisecond):
 	}
 	// The worker dies: its connection ends, and nobody says InProgress.
 	died := time.Now()
