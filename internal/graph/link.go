@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,12 +21,17 @@ type linkRule struct {
 	prefix  string     // escaped path of the base, without a slash at the end
 	mailbox [][]string // the roots that stand for the mailbox: {"me"}, {"users", "ann@…"}
 	rest    []string   // the segments after the root
+	base    string     // the configured root, as text
+	root    string     // the user as it was asked for: "/me", "/users/ann@…"; empty for others
 }
 
 // linkRule derives the rule from the address of the first request.
 func (c *Client) linkRule(target catalog.Target, aliases []string) linkRule {
 	segments, ok := linkSegments(target.Path)
-	rule := linkRule{origin: originOf(c.base), prefix: c.base.EscapedPath(), rest: segments}
+	rule := linkRule{
+		origin: originOf(c.base), prefix: c.base.EscapedPath(), rest: segments,
+		base: c.base.Scheme + "://" + c.base.Host + c.base.EscapedPath(),
+	}
 	if !ok || len(segments) == 0 {
 		return rule
 	}
@@ -33,10 +39,13 @@ func (c *Client) linkRule(target catalog.Target, aliases []string) linkRule {
 	switch {
 	case strings.EqualFold(root, "me"):
 		rule.mailbox, rule.rest = [][]string{{"me"}}, segments[1:]
-		root = "users"
+		rule.root, root = "/me", "users"
 	case len(segments) > 1 && (strings.EqualFold(root, "users") || strings.EqualFold(root, "groups")):
 		names = append([]string{segments[1]}, aliases...)
 		rule.rest = segments[2:]
+		if strings.EqualFold(root, "users") {
+			rule.root = "/" + strings.Join(strings.SplitN(target.Path, "/", 4)[1:3], "/")
+		}
 	default:
 		return rule
 	}
@@ -44,6 +53,27 @@ func (c *Client) linkRule(target catalog.Target, aliases []string) linkRule {
 		rule.mailbox = append(rule.mailbox, []string{root, name})
 	}
 	return rule
+}
+
+// objectID is the mailbox of a link that names a user by object id, in either
+// form of addressing.
+var objectID = regexp.MustCompile(`^/users(?:/|\(')([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?:'\))?(/.*)$`)
+
+// received returns a link as it is to be kept. Asked for a user by name or for
+// "me", Graph may write the user's object id, which this client has no way to
+// tell from another user's. So the mailbox of such a link is replaced by the
+// one that was asked for: whatever id stood there, the link cannot lead out of
+// the mailbox.
+func (r linkRule) received(link string) string {
+	rest, ok := strings.CutPrefix(link, r.base)
+	if !ok || r.root == "" {
+		return link
+	}
+	path, query, _ := strings.Cut(rest, "?")
+	if found := objectID.FindStringSubmatch(path); found != nil {
+		return r.base + r.root + found[2] + "?" + query
+	}
+	return link
 }
 
 // parse returns the link as a URL, or why it is refused. The text of the link

@@ -120,6 +120,34 @@ func hostileLinks() []string {
 	}
 }
 
+func TestAnObjectIDInAReceivedLinkBecomesTheMailboxThatWasAsked(t *testing.T) {
+	t.Parallel()
+	const (
+		id   = "4f2c1c52-0f6d-4a2d-9f3e-0f4c5a6b7c8d"
+		rest = "/mailFolders('inbox')/messages/delta?$deltatoken=a%3D/users/x"
+	)
+	for mailbox, want := range map[string]string{
+		"me":              root + "/me" + rest,
+		"Ann@Contoso.com": root + "/users/Ann@Contoso.com" + rest,
+	} {
+		rule := feedRule(t, mailbox) // which knows no id of the mailbox
+		for _, link := range []string{root + "/users/" + id + rest, root + "/users('" + strings.ToUpper(id) + "')" + rest} {
+			got := rule.received(link)
+			if !strings.EqualFold(got, want) {
+				t.Errorf("%s: %s became %s", mailbox, link, got)
+			}
+			if _, err := rule.parse(got); err != nil {
+				t.Errorf("%s: %s: %v", mailbox, got, err)
+			}
+		}
+		for _, link := range append(hostileLinks(), "", root+"/groups/"+id+rest) {
+			if got := rule.received(link); got != link {
+				t.Errorf("%s: %q became %q", mailbox, link, got)
+			}
+		}
+	}
+}
+
 func TestHostileLinksAreRefused(t *testing.T) {
 	t.Parallel()
 	rule := feedRule(t, "me")

@@ -88,6 +88,7 @@ func (c *Client) split(k *call, a *answer, emit func([]byte) error) (*Page, erro
 		// more pages, and going on loses nothing.
 		s.delta = ""
 	}
+	s.next, s.delta = k.rule.received(s.next), k.rule.received(s.delta)
 	if link := s.next + s.delta; link != "" {
 		if _, err := k.rule.parse(link); err != nil {
 			mark := c.badBody(k, a, err)
