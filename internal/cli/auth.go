@@ -27,10 +27,11 @@ const loginTimeout = 10 * time.Minute
 
 func (a *app) authCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "auth",
-		Short: "Grant access to Outlook, see grants, remove them",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "auth",
+		Short:   "Grant access to Outlook, see grants, remove them",
+		Example: "  outlook-connector auth login contoso\n  outlook-connector auth status",
+		Args:    onlySubcommands,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var noBrowser bool
 	login := &cobra.Command{

@@ -49,7 +49,9 @@ Reads are repeated where Graph is busy; nothing else is.`,
 	flags.StringArrayVar(&f.query, "query", nil, "a query parameter, `NAME=VALUE`; may be given several times")
 	flags.StringArrayVar(&f.header, "header", nil, "a header, `NAME=VALUE`, such as Prefer; may be given several times")
 	flags.StringVar(&f.payload, "payload", "", "the request's body: JSON, @FILE or @-")
-	_ = cmd.RegisterFlagCompletionFunc("client", a.completeClients)
+	_ = cmd.RegisterFlagCompletionFunc("client", func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+		return a.completeClients(cmd, nil, toComplete) // the entity before it is no client
+	})
 	return cmd
 }
 

@@ -25,6 +25,9 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 )
 
+// defaultConfigFile is the configuration where none is named.
+const defaultConfigFile = "outlook-connector.yaml"
+
 // app is what all commands share: the streams and the global flags.
 type app struct {
 	in       io.Reader
@@ -68,11 +71,12 @@ changes whatever else Microsoft Graph lets you change in Outlook.`,
   outlook-connector run                  # start the worker`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          onlySubcommands,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	file := os.Getenv("OUTLOOK_CONNECTOR_CONFIG")
 	if file == "" {
-		file = "outlook-connector.yaml"
+		file = defaultConfigFile
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.configFile, "config", file, "configuration `FILE` (environment: OUTLOOK_CONNECTOR_CONFIG)")
@@ -102,6 +106,21 @@ changes whatever else Microsoft Graph lets you change in Outlook.`,
 		a.versionCommand(),
 	)
 	return root
+}
+
+// onlySubcommands refuses what is not a command below one that only groups
+// others, and names the one that may have been meant. cobra does that by itself
+// only at the root.
+func onlySubcommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	near := ""
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		near = ": did you mean " + strings.Join(names, " or ") + "?"
+	}
+	return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), near)
 }
 
 // report prints an error, if there is one, and returns the exit code.

@@ -105,6 +105,10 @@ func (p *process) do(ctx context.Context, method, path string, into any) error {
 	if err != nil {
 		return err
 	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		return fault.New(fault.Fatal, "the process at %s runs with another http.credential", p.base).
+			WithHint("give it the one of this configuration and restart it")
+	}
 	if resp.StatusCode >= 300 {
 		var refusal httpd.Refusal
 		if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {
@@ -121,8 +125,12 @@ func (p *process) do(ctx context.Context, method, path string, into any) error {
 // openTokens opens the token store where no process holds it, or asks the one
 // that does, over conn; conn may be nil. The caller stops it.
 func openTokens(ctx context.Context, c *config.Config, ask tokenstore.AskFunc) (*tokenstore.Shared, error) {
+	var wait time.Duration // the store's own
+	if ask != nil {
+		wait = 100 * time.Millisecond // a worker holds the file as long as it runs, and can be asked
+	}
 	shared, err := tokenstore.NewShared(tokenstore.SharedOptions{
-		Store:   tokenstore.Options{Path: c.TokenStore.Path, Key: c.TokenStore.Key},
+		Store:   tokenstore.Options{Path: c.TokenStore.Path, Key: c.TokenStore.Key, LockWait: wait},
 		Clients: worker.TokenClients(c), Ask: ask,
 	})
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"outlook-connector/config"
-	"outlook-connector/internal/fault"
 	"outlook-connector/internal/jet"
 )
 
@@ -45,10 +44,11 @@ func readLetter(d jet.DeadLetter) deadLetter {
 
 func (a *app) dlqCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "dlq",
-		Short: "See dead letters: commands and entities that could not be done",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "dlq",
+		Short:   "See dead letters: commands and entities that could not be done",
+		Example: "  outlook-connector dlq list\n  outlook-connector dlq show 7",
+		Args:    onlySubcommands,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var kind, name string
 	var limit int
@@ -89,7 +89,7 @@ func (a *app) dlqCommand() *cobra.Command {
 			return a.withNATS(cmd.Context(), func(_ *config.Config, conn *jet.Conn) error {
 				found, err := conn.DeadLetters().Get(cmd.Context(), sequence)
 				if err != nil {
-					return fault.New(fault.Poison, "dead letter %d: %w", sequence, err).WithHint("outlook-connector dlq list")
+					return err
 				}
 				return a.showLetter(readLetter(found))
 			})

@@ -34,10 +34,14 @@ would be lost with it.`,
 
 func (a *app) runInit(force bool) error {
 	key := filepath.Join(filepath.Dir(a.configFile), "data", "token.key")
+	named := "" // what the commands to try need, so that they act on this file and no other
+	if a.configFile != defaultConfigFile {
+		named = " --config " + a.configFile
+	}
 	if err := writeNew(a.configFile, config.Sample(), 0o644, force); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fault.New(fault.Fatal, "%s is there already", a.configFile).
-				WithHint("outlook-connector init --force   (replaces it; a token key is never replaced)")
+				WithHint("outlook-connector init --force%s   (replaces it; a token key is never replaced)", named)
 		}
 		return fmt.Errorf("write configuration: %w", err)
 	}
@@ -55,11 +59,11 @@ func (a *app) runInit(force bool) error {
 	}
 	fmt.Fprintf(a.out, `
 Next:
-  1. register an app in Microsoft Entra, and put its client id, tenant and secret into %s
-  2. outlook-connector config check
-  3. outlook-connector run
-  4. outlook-connector auth login outlook
-`, a.configFile)
+  1. register an app in Microsoft Entra, and put its client id, tenant and secret into %[1]s
+  2. outlook-connector config check%[2]s
+  3. outlook-connector run%[2]s
+  4. outlook-connector auth login outlook%[2]s
+`, a.configFile, named)
 	return nil
 }
 

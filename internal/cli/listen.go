@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outlook-connector/config"
+	"outlook-connector/internal/fault"
 	"outlook-connector/internal/jet"
 )
 
@@ -81,6 +82,9 @@ func (a *app) listen(ctx context.Context, conn *jet.Conn, filter string, from ti
 	})
 	if failed != nil {
 		return failed
+	}
+	if fault.Stopped(ctx, err) {
+		return nil // Ctrl-C is how listening ends, also while it begins
 	}
 	return err
 }

@@ -191,11 +191,12 @@ func (a *app) readData(value string) ([]byte, error) {
 // withMailbox sets the message's mailbox.
 func withMailbox(body []byte, mailbox string) ([]byte, error) {
 	var message map[string]json.RawMessage
-	if err := json.Unmarshal(body, &message); err != nil {
-		return nil, &usageError{fmt.Errorf("--mailbox needs data that is a JSON object: %w", err)}
+	err := json.Unmarshal(body, &message)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return nil, usagef("--mailbox needs data that is a JSON object: %w", syntax)
 	}
-	if message == nil {
-		return nil, &usageError{errors.New("--mailbox needs data that is a JSON object")}
+	if err != nil || message == nil { // another kind of value, or null
+		return nil, usagef("--mailbox needs data that is a JSON object")
 	}
 	text, err := json.Marshal(mailbox)
 	if err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,12 @@ control port are described in docs/sandbox.md.`,
   curl -d '{"to":["ann@contoso.example"],"subject":"Hello"}' http://127.0.0.1:8481/_sandbox/deliver`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, _, err := net.SplitHostPort(listen); err != nil {
+				return usageHint(err, "write HOST:PORT, such as 127.0.0.1:8481")
+			}
+			if mailboxes < 1 {
+				return usagef("--mailboxes %d: a sandbox has at least one person", mailboxes)
+			}
 			level := "warn"
 			if verbose {
 				level = "debug"
