@@ -3,11 +3,14 @@ package worker
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"time"
 
 	"outlook-connector/config"
 	"outlook-connector/internal/jet"
 	"outlook-connector/internal/jet/embedded"
+	"outlook-connector/internal/retry"
 )
 
 // ConnectOptions returns how another process of this machine reaches the NATS
@@ -31,6 +34,22 @@ func ConnectOptions(c *config.Config) (jet.Options, error) {
 	}
 	o.URL, o.User, o.Password = listener.URL, listener.User, listener.Password
 	return o, nil
+}
+
+// joinWait is how long a process waits for the one that it joins to come so far
+// that its address is known: the two may have been started at the same moment.
+const joinWait = 10 * time.Second
+
+// connectOptions is [ConnectOptions], which for a process that joins another may
+// take a moment.
+func connectOptions(ctx context.Context, c *config.Config, joined bool) (o jet.Options, err error) {
+	deadline := time.Now().Add(joinWait)
+	for o, err = ConnectOptions(c); joined && errors.Is(err, fs.ErrNotExist) && time.Now().Before(deadline); o, err = ConnectOptions(c) {
+		if retry.Sleep(ctx, 50*time.Millisecond) != nil {
+			break
+		}
+	}
+	return o, err
 }
 
 // openNATS starts the embedded server, or joins the process that has it, or
@@ -57,13 +76,14 @@ func openNATS(ctx context.Context, o Options, log *slog.Logger) (server *embedde
 	}
 	if server != nil {
 		options.InProcess = server.InProcess()
-	} else if options, err = ConnectOptions(c); err != nil {
+	} else if options, err = connectOptions(ctx, c, joined); err != nil {
 		return nil, nil, false, err
 	}
 	options.Log, options.Grace = log.With("room", "jet"), drainGrace
 	conn, err = jet.Connect(ctx, options)
 	if err != nil && server != nil {
-		err = errors.Join(err, server.Stop(ctx))
+		// ctx may be what ended the attempt; the folder must be free all the same.
+		err = errors.Join(err, server.Stop(context.WithoutCancel(ctx)))
 		server = nil
 	}
 	return server, conn, joined, err

@@ -195,6 +195,9 @@ func (w *Worker) startHTTP(ctx context.Context) error {
 // wakeFeeds makes the feeds of a client due at once: they have been waiting for
 // somebody to sign in. Where that fails, they come due by themselves.
 func (w *Worker) wakeFeeds(ctx context.Context, client string) {
+	if w.conn.Ready() != nil {
+		return // the person who signed in does not wait for NATS
+	}
 	feeds, err := w.conn.Feeds().List(ctx)
 	if err != nil {
 		w.log.WarnContext(ctx, "feeds not woken", "client", client, "error", err)

@@ -1,0 +1,132 @@
+package worker_test
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"outlook-connector/internal/jet/embedded"
+)
+
+// natsServer is a NATS server that the configuration calls external.
+type natsServer struct {
+	*embedded.Server
+	w       *world
+	address string
+}
+
+// startNATS starts a NATS server at an address; its data are kept from one start
+// to the next.
+func (w *world) startNATS(address string) *natsServer {
+	w.t.Helper()
+	s, err := embedded.Start(w.t.Context(), embedded.Options{
+		StoreDir: filepath.Join(w.dir, "external-nats"), Listen: address, Open: true,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := &natsServer{s, w, address}
+	w.t.Cleanup(n.stop)
+	return n
+}
+
+func (n *natsServer) stop() {
+	n.w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.w.t.Context()), patience)
+	defer cancel()
+	if err := n.Stop(ctx); err != nil {
+		n.w.t.Errorf("stop nats: %v", err)
+	}
+}
+
+func external(address string) string { return `{url: "nats://` + address + `"}` }
+
+// TestAWorkerWaitsForNATS also has NATS go away and come back.
+func TestAWorkerWaitsForNATS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	address := freeAddress(t)
+	began := time.Now()
+	r := w.start(w.config(setting{nats: external(address)}))
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the start took %s: it waited for NATS", took)
+	}
+	unready := func(when string) {
+		t.Helper()
+		code, ready, conditions := r.readyz()
+		if c := conditions["nats"]; code != http.StatusServiceUnavailable || ready || c.OK ||
+			!strings.Contains(c.Cause, address) || !strings.Contains(c.Hint, "NATS") {
+			t.Errorf("readyz %s: %d %+v", when, code, c)
+		}
+		if code, _ := r.get("/livez"); code != http.StatusOK {
+			t.Errorf("livez %s: %d; it must not be restarted for that", when, code)
+		}
+		if code, _ := r.get("/metrics"); code != http.StatusOK {
+			t.Errorf("metrics %s: %d", when, code)
+		}
+		if code, page := r.get("/"); code != http.StatusOK || !strings.Contains(page, address) {
+			t.Errorf("page %s: %d\n%s", when, code, page)
+		}
+	}
+	unready("before NATS is there")
+	// A person does not wait for NATS to grant access.
+	began = time.Now()
+	r.grants()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the sign-in took %s without NATS", took)
+	}
+	server := w.startNATS(address)
+	r.ready().primed().done(r.publish("send-mail", nil, mail("at last")))
+
+	server.stop()
+	until(t, "the worker to notice", func() bool { return !r.condition("nats").OK })
+	unready("after NATS went")
+	w.deliver("while NATS is away")
+	w.startNATS(address)
+	r.ready()
+	if got := subjectsOf(r.events(1)); got[0] != "while NATS is away" {
+		t.Errorf("events %q", got)
+	}
+	r.done(r.publish("send-mail", nil, mail("and again")))
+	w.quietRounds(2)
+	if sent, n := w.sent(), r.stored(); len(sent) != 2 || n != 1 {
+		t.Errorf("sent %q, %d events", sent, n)
+	}
+}
+
+func TestAWorkerStopsWithoutNATS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	address := freeAddress(t)
+	began := time.Now()
+	w.start(w.config(setting{nats: external(address)})).stop() // it never came
+	server := w.startNATS(address)
+	r := w.start(w.config(setting{nats: external(address)})).signedIn().primed()
+	server.stop()
+	r.stop() // it went
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// TestAWorkerThatNATSRefusesForNowGoesOn has the server answer while it cannot
+// serve: JetStream of a cluster that has no leader yet.
+func TestAWorkerThatNATSRefusesForNowGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	address := freeAddress(t)
+	asked := leaderless(t, address)
+	r := w.start(w.config(setting{nats: external(address)}))
+	until(t, "a second try", func() bool { return asked() >= 2 })
+	select {
+	case err := <-r.Failed():
+		t.Errorf("the worker gave up: %v", err)
+	default:
+	}
+	if c := r.condition("nats"); c.OK || !strings.Contains(c.Cause, "temporarily unavailable") {
+		t.Errorf("condition %+v", c)
+	}
+}
