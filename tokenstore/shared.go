@@ -25,6 +25,8 @@ type SharedOptions struct {
 	Store Options
 	// Clients are the clients of the configuration.
 	Clients []Client
+	// AskOnly leaves the file alone: this process asks and never owns.
+	AskOnly bool
 	// Ask asks the process that holds the file. Nil where nobody can be asked.
 	Ask AskFunc
 	// Serve begins to answer the others, and returns what ends that. It is
@@ -105,6 +107,10 @@ func (s *Shared) Start(ctx context.Context) error {
 	s.remote = NewRemote(RemoteOptions{Ask: askOwner, Clients: names, Metrics: s.o.Metrics, Log: s.log})
 	s.mu.Unlock()
 
+	if s.o.AskOnly {
+		s.log.InfoContext(ctx, "token source started", "role", string(s.Role()))
+		return nil
+	}
 	if err := s.own(ctx, s.o.Store.LockWait); err != nil && !errors.Is(err, ErrLocked) {
 		s.Stop()
 		return err
