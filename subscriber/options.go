@@ -27,7 +27,7 @@ const (
 // DeadLetters and Slots are required.
 type Options struct {
 	// Subscriptions are those of the configuration. None is allowed: such a
-	// worker drops every feed that it is given.
+	// worker gives back every feed that it is given.
 	Subscriptions []Subscription
 	Source        Source
 	Stream        Stream

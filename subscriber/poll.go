@@ -30,9 +30,7 @@ var failures = retry.Policy{Initial: time.Second, Max: 5 * time.Minute}
 func (s *Subscriber) poll(ctx context.Context, feed Feed, data []byte, cancel context.CancelCauseFunc) (next Next) {
 	sub, st := s.subs[feed.Subscription], s.feeds[feed]
 	if st == nil {
-		// A worker that has the feed in its configuration registers it again.
-		s.log.InfoContext(ctx, "feed is not configured here, dropped", "feed", feed.String())
-		return Next{Drop: true}
+		return s.stranger(ctx, feed, time.Now())
 	}
 	registered := s.registered(ctx, feed, data)
 	if wait := s.firstWait(sub, feed, registered); wait > 0 {

@@ -101,18 +101,28 @@ func TestAPanicIsThatFeedsFailure(t *testing.T) {
 	}
 }
 
-func TestAFeedThatIsNotConfiguredIsDropped(t *testing.T) {
+func TestAFeedThatIsNotConfiguredIsLeftToOthersForAWhile(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, inbox(t))
-	for _, feed := range []subscriber.Feed{
-		{Subscription: "other", Mailbox: "me", Part: r.feed.Part},
-		{Subscription: "inbox", Mailbox: "bob@contoso.com", Part: r.feed.Part},
-		{Subscription: "inbox", Mailbox: "me", Part: "-"},
-	} {
-		if next := r.queue.poll(t.Context(), feed, r.data); !next.Drop {
-			t.Errorf("%s: %+v, want it dropped", feed, next)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, inbox(t))
+		for _, feed := range []subscriber.Feed{
+			{Subscription: "other", Mailbox: "me", Part: r.feed.Part},
+			{Subscription: "inbox", Mailbox: "bob@contoso.com", Part: r.feed.Part},
+			{Subscription: "inbox", Mailbox: "me", Part: "-"},
+		} {
+			begin := time.Now()
+			for time.Since(begin) < 10*time.Minute {
+				next := r.queue.poll(t.Context(), feed, r.data)
+				if next.Drop || next.After < 20*time.Second || next.After > 40*time.Second {
+					t.Fatalf("%s after %s: %+v, want it given back for about 30 s", feed, time.Since(begin), next)
+				}
+				<-time.After(next.After)
+			}
+			if next := r.queue.poll(t.Context(), feed, r.data); !next.Drop {
+				t.Errorf("%s after %s: %+v, want it dropped", feed, time.Since(begin), next)
+			}
 		}
-	}
+	})
 }
 
 func TestACursorThatIsNotUnderstoodIsLeftAlone(t *testing.T) {

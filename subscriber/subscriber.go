@@ -40,6 +40,8 @@ type Subscriber struct {
 	log     *slog.Logger
 	metrics *metrics
 
+	strangers strangers
+
 	parallel, maxMessages, maxBytes, maxBody int
 
 	seed maphash.Seed
