@@ -335,7 +335,7 @@ func (c *Conn) reconnectFailed(_ *nats.Conn, err error) {
 // the call itself only sees as a timeout.
 func (c *Conn) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		c.log.Error("nats permission refused", "error", err, "hint", "give this user the permissions listed in deploy")
+		c.log.Error("nats permission refused", "error", err, "hint", "allow this NATS user the subject that the error names")
 		return
 	}
 	subject := ""

@@ -129,7 +129,7 @@ func remedyOfClient(err error) (kind fault.Kind, code, hint string, ambiguous bo
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
 		return fault.Fatal, "nats_auth", "check the user, credentials_file or context in the nats section", false
 	case errors.Is(err, nats.ErrPermissionViolation):
-		return fault.Fatal, "nats_permission", "give this user the permissions listed in deploy", false
+		return fault.Fatal, "nats_permission", "allow this NATS user the subjects and the JetStream API of the connector; the NATS server's log names what it refused", false
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fault.Poison, "too_large", "make the message smaller, or raise max_payload of the NATS server", false
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
