@@ -113,6 +113,7 @@ func (d *document) checkReference(path, name string, c *Config) *Client {
 			names = append(names, client.Name)
 		}
 	}
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	hint := "define a client of that name under clients"
 	if len(names) > 0 {
 		hint = "one of " + strings.Join(names, ", ") + ", or define it under clients"

@@ -17,10 +17,7 @@ import (
 // of a configuration: the configured server, or the listener of the process
 // that runs the embedded one. Its error says that none has run where none has.
 func ConnectOptions(c *config.Config) (jet.Options, error) {
-	o := jet.Options{
-		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, ManageStreams: c.NATS.ManageStreams,
-		LedgerAge: ledgerAge(c), BlobAge: blobAge(c),
-	}
+	o := streamOptions(c)
 	if c.NATS.Embedded == nil {
 		o.URL, o.Context, o.CredentialsFile = c.NATS.URL.Reveal(), c.NATS.Context, c.NATS.CredentialsFile
 		if tls := c.NATS.TLS; tls != nil {
@@ -34,6 +31,14 @@ func ConnectOptions(c *config.Config) (jet.Options, error) {
 	}
 	o.URL, o.User, o.Password = listener.URL, listener.User, listener.Password
 	return o, nil
+}
+
+// streamOptions are what the streams should be like, wherever NATS is.
+func streamOptions(c *config.Config) jet.Options {
+	return jet.Options{
+		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, ManageStreams: c.NATS.ManageStreams,
+		LedgerAge: ledgerAge(c), BlobAge: blobAge(c),
+	}
 }
 
 // joinWait is how long a process waits for the one that it joins to come so far
@@ -59,7 +64,7 @@ func openNATS(ctx context.Context, o Options, log *slog.Logger) (server *embedde
 	if c.NATS.Embedded != nil {
 		server, err = embedded.Start(ctx, embedded.Options{
 			StoreDir: c.NATS.Embedded.StoreDir, Listen: c.NATS.Embedded.Listen,
-			FreePortIfTaken: o.FreePorts, Open: o.OpenListener, Log: log.With("room", "nats-server"),
+			Open: o.OpenListener, Log: log.With("room", "nats-server"),
 		})
 		switch {
 		case errors.Is(err, embedded.ErrLocked):
@@ -70,10 +75,7 @@ func openNATS(ctx context.Context, o Options, log *slog.Logger) (server *embedde
 			return nil, nil, false, err
 		}
 	}
-	options := jet.Options{
-		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, ManageStreams: c.NATS.ManageStreams,
-		LedgerAge: ledgerAge(c), BlobAge: blobAge(c),
-	}
+	options := streamOptions(c)
 	if server != nil {
 		options.InProcess = server.InProcess()
 	} else if options, err = connectOptions(ctx, c, joined); err != nil {

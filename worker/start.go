@@ -16,6 +16,7 @@ import (
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/health"
 	"outlook-connector/internal/httpd"
+	"outlook-connector/internal/retry"
 	"outlook-connector/publisher"
 	"outlook-connector/subscriber"
 	"outlook-connector/tokenstore"
@@ -57,6 +58,7 @@ func (w *Worker) startTokens(ctx context.Context) error {
 	options := tokenstore.SharedOptions{
 		Store:   tokenstore.Options{Path: w.o.Config.TokenStore.Path, Key: w.o.Config.TokenStore.Key, Log: log},
 		Clients: TokenClients(w.o.Config),
+		AskOnly: !w.o.has(RoleTokens),
 		Ask:     w.conn.AskToken,
 		Serve:   w.serveTokens,
 		Metrics: metrics,
@@ -82,8 +84,13 @@ func (w *Worker) serveTokens(answer tokenstore.AnswerFunc) (stop func(), err err
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := w.conn.ServeTokens(ctx, answer); err != nil {
-			w.log.ErrorContext(ctx, "token service ended", "error", err)
+		for ctx.Err() == nil {
+			if err := w.conn.ServeTokens(ctx, answer); err != nil {
+				w.log.ErrorContext(ctx, "token service ended, it is started again", "error", err)
+			}
+			if retry.Sleep(ctx, time.Second) != nil {
+				return
+			}
 		}
 	})
 	return func() { cancel(); serving.Wait() }, nil
@@ -159,10 +166,10 @@ func (w *Worker) startHTTP(ctx context.Context) error {
 		return err
 	}
 	options := httpd.Options{
-		Listen: c.Listen, Credential: c.Credential, Version: w.o.Version,
+		Listen: c.Listen, Credential: c.Credential, Version: w.o.Version, Instance: Instance(w.o.Config),
 		// A second worker on this machine has the same file and so the same
 		// address; it has nothing to say there that the first has not.
-		FreePortIfTaken: w.o.FreePorts || w.joined || w.tokens.Role() == tokenstore.RoleClient,
+		FreePortIfTaken: w.joined || w.tokens.Role() == tokenstore.RoleClient,
 		Checks:          &w.checks, Status: w.Status, Logins: logins,
 		Metrics: promhttp.HandlerFor(w.o.registry, promhttp.HandlerOpts{}),
 		Log:     w.log.With("room", "http"),
@@ -260,8 +267,10 @@ func (w *Worker) runRoles(ctx context.Context) error {
 		}
 		return err
 	}
-	roles := map[string]func(context.Context) error{"dead letters": w.countDeadLetters}
-	if w.subscriber != nil {
+	roles := map[string]func(context.Context) error{"dead letters": w.countDeadLetters, "streams": w.watchStreams}
+	// A worker without subscriptions would take other workers' feeds out of the
+	// queue only to give them back.
+	if w.subscriber != nil && len(w.o.Config.Subscriptions) > 0 {
 		roles["subscriber"] = w.subscriber.Run
 	}
 	if w.publisher != nil {
@@ -286,6 +295,25 @@ func (w *Worker) runRoles(ctx context.Context) error {
 		all = append(all, err)
 	}
 	return errors.Join(all...)
+}
+
+// streamsEvery is how often the streams are looked at while the worker runs.
+const streamsEvery = 30 * time.Second
+
+// watchStreams looks at the streams from time to time: one that was deleted, or
+// lost with its server's disk, is made again or shows in the conditions.
+func (w *Worker) watchStreams(ctx context.Context) error {
+	var last string
+	for retry.Sleep(ctx, streamsEvery) == nil {
+		err := w.conn.EnsureStreams(ctx)
+		if err != nil && ctx.Err() == nil && err.Error() != last {
+			w.log.ErrorContext(ctx, "streams are not as they should be", "error", err, "hint", fault.HintOf(err))
+		}
+		if last = ""; err != nil {
+			last = err.Error()
+		}
+	}
+	return nil
 }
 
 // countDeadLetters keeps the gauge of stored dead letters up to date.

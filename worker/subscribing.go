@@ -101,6 +101,8 @@ type eventLetter struct {
 	Data         json.RawMessage   `json:"data,omitempty"`
 	// DataBase64 are the bytes of what is not JSON.
 	DataBase64 []byte `json:"data_base64,omitempty"`
+	// DataOmitted is the entity's length where it was too long for a message.
+	DataOmitted int `json:"data_omitted,omitempty"`
 }
 
 // Put stores an entity that could not become an event.
@@ -118,7 +120,18 @@ func (s feedStream) Put(ctx context.Context, letter subscriber.DeadLetter) error
 	} else {
 		stored.DataBase64 = letter.Body
 	}
-	body, err := json.Marshal(stored)
+	err = s.bury(ctx, subject, stored)
+	if fault.KindOf(err) == fault.Poison && len(letter.Body) > 0 {
+		// Larger than the server takes. The feed must go on, so the letter goes
+		// without the entity: its id is in the headers, and Graph still has it.
+		stored.Data, stored.DataBase64, stored.DataOmitted = nil, nil, len(letter.Body)
+		err = s.bury(ctx, subject, stored)
+	}
+	return err
+}
+
+func (s feedStream) bury(ctx context.Context, subject string, letter eventLetter) error {
+	body, err := json.Marshal(letter)
 	if err != nil {
 		return fault.New(fault.Poison, "encode dead letter: %w", err)
 	}

@@ -62,8 +62,6 @@ type Options struct {
 	// OpenListener lets everybody on this machine into the embedded NATS
 	// without a credential. For demonstrations.
 	OpenListener bool
-	// FreePorts takes free ports where the configured ones are taken.
-	FreePorts bool
 
 	registry *prometheus.Registry
 }

@@ -91,7 +91,16 @@ func clientNamed(c *config.Config, name string) error {
 	for _, client := range c.Clients {
 		names = append(names, client.Name)
 	}
-	return usageHint(fmt.Errorf("no client named %q in the configuration", name), "one of: %s", strings.Join(names, ", "))
+	return unknownName("client", name, names)
+}
+
+// unknownName says that the configuration has nothing of that name.
+func unknownName(kind, name string, names []string) error {
+	err := fmt.Errorf("no %s named %q in the configuration", kind, name)
+	if len(names) == 0 {
+		return usageHint(err, "add one to the configuration; outlook-connector config show prints what there is")
+	}
+	return usageHint(err, "one of: %s", strings.Join(names, ", "))
 }
 
 // usageHint is a usage error with something to try.
@@ -114,6 +123,9 @@ func (a *app) login(ctx context.Context, name string, noBrowser bool) error {
 	p, err := findProcess(ctx, c)
 	switch {
 	case err == nil:
+		if err := p.ownsTokens(ctx); err != nil {
+			return err
+		}
 		status = p.clients
 	case errors.Is(err, errNoProcess):
 		var stop func()
@@ -158,7 +170,7 @@ func (a *app) serveLogin(ctx context.Context, c *config.Config) (*process, func(
 		return worker.ClientStatuses(tokens.Status()), nil
 	}
 	server, err := httpd.Listen(ctx, httpd.Options{
-		Listen: c.HTTP.Listen, Version: buildVersion(), Checks: &health.Checks{}, Metrics: noMetrics(), Log: log, Logins: logins,
+		Listen: c.HTTP.Listen, Version: buildVersion(), Instance: worker.Instance(c), Checks: &health.Checks{}, Metrics: noMetrics(), Log: log, Logins: logins,
 		Status: func(context.Context) httpd.Status {
 			return httpd.Status{Version: buildVersion(), Clients: worker.ClientStatuses(tokens.Status())}
 		},
@@ -179,6 +191,20 @@ func (a *app) serveLogin(ctx context.Context, c *config.Config) (*process, func(
 		tokens.Stop()
 	}
 	return &process{base: server.URL()}, status, stop, nil
+}
+
+// ownsTokens returns an error where the process cannot take a grant, because
+// another one of this machine holds the token store.
+func (p *process) ownsTokens(ctx context.Context) error {
+	var status httpd.Status
+	if err := p.get(ctx, "/status", &status); err != nil {
+		return err
+	}
+	if status.TokenRole != string(tokenstore.RoleOwner) {
+		return fault.New(fault.Fatal, "the process at %s cannot take the grant: another process of this machine holds the token store", p.base).
+			WithHint("stop that process (it joined this one as a worker), sign in, and start it again")
+	}
+	return nil
 }
 
 func (p *process) clients(ctx context.Context) ([]httpd.ClientStatus, error) {

@@ -77,8 +77,11 @@ func findProcess(ctx context.Context, c *config.Config) (*process, error) {
 		base: scheme + "://" + net.JoinHostPort(host, port), credential: c.HTTP.Credential.Reveal(),
 		client: &http.Client{Timeout: 10 * time.Second},
 	}
-	var live struct{ Program string }
-	if err := p.get(ctx, "/livez", &live); err != nil || live.Program != httpd.Program {
+	var live struct{ Program, Instance string }
+	if err := p.get(ctx, "/livez", &live); err == nil && live.Program == httpd.Program && live.Instance != worker.Instance(c) {
+		return nil, fault.New(fault.Fatal, "%w: the one at %s has another configuration", errNoProcess, p.base).
+			WithHint("set http.listen to another address, and start it with: outlook-connector run")
+	} else if err != nil || live.Program != httpd.Program {
 		return nil, fault.New(fault.Fatal, "%w at %s", errNoProcess, p.base).WithHint("start it with: outlook-connector run")
 	}
 	return p, nil

@@ -39,7 +39,7 @@ func (a *app) listenCommand() *cobra.Command {
 			subscription := strings.Join(args, "")
 			return a.withNATS(cmd.Context(), func(c *config.Config, conn *jet.Conn) error {
 				if names := subscriptionNames(c); subscription != "" && !slices.Contains(names, subscription) {
-					return usageHint(fmt.Errorf("no subscription named %q in the configuration", subscription), "one of: %s", strings.Join(names, ", "))
+					return unknownName("subscription", subscription, names)
 				}
 				filter, err := conn.Names().Events(subscription, mailbox)
 				if err != nil {
@@ -125,6 +125,9 @@ func eventLine(e jet.Event) string {
 			line += " from " + from
 		}
 		return line
+	}
+	if blob := header(jet.BlobHeader); blob != "" {
+		return line + "  " + header("Outlook-Id") + "  body in " + blob
 	}
 	return line + "  " + header("Outlook-Id")
 }

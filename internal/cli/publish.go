@@ -74,7 +74,7 @@ func publisherNames(c *config.Config) []string {
 func (a *app) publish(ctx context.Context, c *config.Config, conn *jet.Conn, name string, f publishFlags) error {
 	names := publisherNames(c)
 	if !slices.Contains(names, name) {
-		return usageHint(fmt.Errorf("no publisher named %q in the configuration", name), "one of: %s", strings.Join(names, ", "))
+		return unknownName("publisher", name, names)
 	}
 	body, err := a.readData(f.data)
 	if err != nil {
@@ -101,15 +101,19 @@ func (a *app) publish(ctx context.Context, c *config.Config, conn *jet.Conn, nam
 	if f.key != "" {
 		id = publisher.ResultID(f.key)
 	}
+	if published.Duplicate {
+		a.complain(fmt.Errorf("a message with the key %q was published within the last ten minutes: this one was dropped, "+
+			"and the outcome is that of the earlier one", f.key))
+	}
 	if !f.wait {
 		if a.output == "json" {
 			return a.printJSON(map[string]any{"subject": subject, "stream": published.Stream, "sequence": published.Sequence, "id": id, "duplicate": published.Duplicate})
 		}
-		text := ""
+		verb := "published"
 		if published.Duplicate {
-			text = " (a duplicate of an earlier message, dropped)"
+			verb = "not published again:"
 		}
-		_, err := fmt.Fprintf(a.out, "published %s as %s%s\n", subject, id, text)
+		_, err := fmt.Fprintf(a.out, "%s %s as %s\n", verb, subject, id)
 		return err
 	}
 	return a.awaitOutcome(ctx, conn, id, f.timeout)

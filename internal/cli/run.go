@@ -24,13 +24,14 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Start the worker",
 		Long: `Starts the worker: polls the subscriptions, carries out commands, keeps the
-tokens and serves health, metrics and the sign-in. Start the same command on
-more machines with the same nats.url to share the work.
+tokens and serves health, metrics and the sign-in. To share the work, start
+more of them with the same nats.url: those without the role tokens ask the one
+that has it for access tokens.
 
 A second run on the same machine and data folder joins the first as one more
 worker. SIGTERM or Ctrl-C finishes what is in hand; a second one ends at once.`,
 		Example: `  outlook-connector run
-  outlook-connector run --roles publisher        # commands only
+  outlook-connector run --roles subscriber,publisher   # on a further machine
   outlook-connector run --config /etc/outlook-connector/outlook-connector.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), roles) },

@@ -130,6 +130,10 @@ func (a *app) printOverview(o overview) error {
 			}
 		})
 		section("DEAD LETTERS", func(w io.Writer) {
+			if p.DeadLetters == nil {
+				fmt.Fprintf(w, "  not known: NATS does not answer\n")
+				return
+			}
 			fmt.Fprintf(w, "  commands %d\tentities %d\n", p.DeadLetters["publish"], p.DeadLetters["event"])
 			if p.DeadLetters["publish"]+p.DeadLetters["event"] > 0 {
 				fmt.Fprintf(w, "  Try: outlook-connector dlq list\n")

@@ -71,7 +71,7 @@ func start(t *testing.T, change func(*httpd.Options)) setup {
 	logins := &fakeLogins{}
 	checks := &health.Checks{}
 	opts := httpd.Options{
-		Listen: "127.0.0.1:0", Version: "test", Checks: checks, Logins: logins,
+		Listen: "127.0.0.1:0", Version: "test", Instance: "i-1", Checks: checks, Logins: logins,
 		Log:     slog.New(slog.DiscardHandler),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "outlook_up 1\n") }),
 		Status: func(ctx context.Context) httpd.Status {
@@ -134,7 +134,7 @@ func (s setup) get(t *testing.T, path string, change func(*http.Request)) (code 
 func TestProbes(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	if code, body, _ := s.get(t, "/livez", nil); code != 200 || !strings.Contains(body, `"program": "outlook-connector"`) {
+	if code, body, _ := s.get(t, "/livez", nil); code != 200 || !strings.Contains(body, `"program": "outlook-connector"`) || !strings.Contains(body, `"instance": "i-1"`) {
 		t.Errorf("livez: %d %s", code, body)
 	}
 	if code, _, _ := s.get(t, "/readyz", nil); code != 200 {

@@ -30,7 +30,7 @@ const Program = "outlook-connector"
 // livez says that the process turns. It checks nothing else: a process that
 // waits for NATS or Graph must not be restarted for it.
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]string{"program": Program, "version": s.opts.Version})
+	writeJSON(w, http.StatusOK, map[string]string{"program": Program, "version": s.opts.Version, "instance": s.opts.Instance})
 }
 
 // readyz lists the conditions; 503 while one of severity high fails.

@@ -55,8 +55,11 @@ type Options struct {
 	Credential seal.Secret
 	// Version is shown by /livez.
 	Version string
-	Checks  *health.Checks
-	Metrics http.Handler
+	// Instance tells processes of different configurations apart; it is shown
+	// by /livez.
+	Instance string
+	Checks   *health.Checks
+	Metrics  http.Handler
 	// Status returns the snapshot behind /status and the page.
 	Status func(ctx context.Context) Status
 	Logins Logins
