@@ -129,10 +129,12 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 		says  string
 	}{
 		"nats folder is a file": {func(t *testing.T, w *world) setting {
+			t.Helper()
 			aFile(t, w, "occupied")
 			return setting{nats: `{embedded: {store_dir: ./occupied, listen: "127.0.0.1:0"}}`}
 		}, "data folder"},
 		"nats port is taken": {func(t *testing.T, _ *world) setting {
+			t.Helper()
 			return setting{nats: `{embedded: {store_dir: ./nats, listen: "` + taken(t) + `"}}`}
 		}, "in use"},
 		"token key is another": {func(_ *testing.T, w *world) setting {
@@ -141,10 +143,14 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 			return setting{key: "another.key"}
 		}, "key"},
 		"token store is damaged": {func(t *testing.T, w *world) setting {
+			t.Helper()
 			aFile(t, w, "broken.db")
 			return setting{tokens: "./broken.db"}
 		}, "broken.db"},
-		"http port is taken": {func(t *testing.T, _ *world) setting { return setting{http: taken(t)} }, "in use"},
+		"http port is taken": {func(t *testing.T, _ *world) setting {
+			t.Helper()
+			return setting{http: taken(t)}
+		}, "in use"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -104,7 +104,7 @@ func TestACommandBecomesAMailAndAMailAnEvent(t *testing.T) {
 		// These differ each time and are looked at below.
 		"ce-id": event.Header["ce-id"], "ce-time": event.Header["ce-time"], "ce-source": event.Header["ce-source"],
 	}
-	if diff := cmp.Diff(headers, map[string][]string(event.Header)); diff != "" {
+	if diff := cmp.Diff(headers, event.Header); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 	if source := first(event.Header["ce-source"]); !strings.HasPrefix(source, "/outlook/contoso.example/me/") {
