@@ -24,6 +24,11 @@ func (j *job) attempt(ctx context.Context, p plan) (Verdict, bool) {
 	}
 	var once sync.Once
 	defer once.Do(release)
+	// Asked before the ledger says that a request is under way: a crash while
+	// nobody is signed in must not look like one in the middle of a request.
+	if err := j.w.outlook.Ready(ctx, p.call.Client); err != nil {
+		return j.notReady(ctx, p, err)
+	}
 	if j.overdue() {
 		return Again(0), true
 	}
@@ -38,21 +43,60 @@ func (j *job) attempt(ctx context.Context, p plan) (Verdict, bool) {
 	switch err := j.save(ctx, next, patienceBefore); {
 	case errors.Is(err, ErrConflict):
 		return Verdict{}, false
+	case unstorable(err):
+		problem := refuse("ledger_refused", "the ledger refuses the record of this command, so no request was made: %w", err).
+			WithHint("%s", fault.HintOf(err))
+		return j.finish(ctx, ending{state: j.unanswered(), plan: p, problem: problem})
 	case err != nil:
 		return j.journalTrouble(ctx, err), true
 	}
-	// The last look before what cannot be taken back. A worker that was frozen
-	// since its message came has lost it to somebody else by now.
+	// The last look here before what cannot be taken back; [Outlook] takes one
+	// more. A worker that was frozen since its message came has lost it to
+	// somebody else by now.
 	if j.overdue() || ctx.Err() != nil {
 		return j.unsend(ctx, before)
 	}
-	p.call.RequestID = j.rec.Try
+	p.call.RequestID, p.call.Deadline = j.rec.Try, j.m.Deadline
 	answer, err := j.w.outlook.Do(ctx, p.call)
 	once.Do(release)
 	if answer.ClientRequestID == "" {
 		answer.ClientRequestID = j.rec.Try
 	}
 	return j.judge(ctx, p, answer, err)
+}
+
+// notReady puts off a command for which no request can be begun, because there
+// is no token. That costs no attempt, and does not wait longer each time: what
+// is missing is mostly a person, and after the sign-in the queue should move.
+func (j *job) notReady(ctx context.Context, p plan, err error) (Verdict, bool) {
+	if fault.Stopped(ctx, err) {
+		return Again(0), true
+	}
+	marked := fault.Of(err)
+	if !passing(marked.Kind) {
+		return j.finish(ctx, ending{state: j.unanswered(), plan: p, problem: marked})
+	}
+	// The reason is kept for the day on which the command is given up, but not
+	// written down anew each time.
+	if problem := problemOf(marked); j.rec.Cause == nil || j.rec.Cause.Code != problem.Code {
+		next := j.rec
+		if next.State == stateNone {
+			next.State = stateClaimed
+		}
+		next.Mailbox, next.Entity = p.mailbox, p.op.ID
+		next.Cause = &cause{Problem: problem}
+		switch err := j.save(ctx, next, patienceBefore); {
+		case errors.Is(err, ErrConflict):
+			return Verdict{}, false
+		case err != nil:
+			j.journalTrouble(ctx, err)
+		}
+	}
+	delay := max(marked.After, j.w.about(delayReauth))
+	delay = max(min(delay, j.giveUpAt(p).Sub(j.w.now()), maxDelay), 0)
+	j.log.WarnContext(ctx, "no token, command waits", "entity", p.op.ID, "mailbox", p.mailbox,
+		"remedy", marked.Kind.String(), "code", marked.Code, "after", delay, "error", marked, "hint", fault.HintOf(err))
+	return Again(delay), true
 }
 
 // overdue reports whether somebody else may have the message by now.
@@ -124,12 +168,23 @@ func (j *job) giveBack(ctx context.Context, p plan, conflicts int, answer Answer
 		RequestID: answer.RequestID, ClientRequestID: answer.ClientRequestID,
 	}
 	delay := max(marked.After, j.w.backoff(next.Attempts))
-	if marked.Kind == fault.Reauth {
-		delay = max(delay, delayReauth)
-	}
-	if fault.Stopped(ctx, err) && !ambiguous(marked) {
+	unsent := answer.Status == 0 && !ambiguous(marked)
+	switch {
+	case fault.Stopped(ctx, err) && !ambiguous(marked):
 		// The worker is stopping and nothing was sent: no attempt was made.
 		next.Attempts, next.Cause, delay = j.rec.Attempts-1, j.rec.Cause, 0
+	case marked.Code == codeDeadlinePassed && !ambiguous(marked):
+		// Somebody else may have the message: it is theirs to go on at once.
+		next.Cause, delay = j.rec.Cause, 0
+		if unsent {
+			next.Attempts--
+		}
+	case marked.Kind == fault.Reauth && unsent:
+		// The token went between the question and the request.
+		next.Attempts--
+		delay = max(marked.After, j.w.about(delayReauth))
+	case marked.Kind == fault.Reauth:
+		delay = max(delay, delayReauth)
 	}
 	delay = max(min(delay, j.giveUpAt(p).Sub(now)), 0)
 	next.NotUntil = now.Add(delay).UTC()
@@ -153,6 +208,12 @@ func (w *Worker) backoff(n int) time.Duration {
 		most = min(delayFirst<<max(n-1, 0), delayMost)
 	}
 	return max(w.jitter(most), delayLeast)
+}
+
+// about is a random delay around the one wanted, so that commands that wait
+// for the same thing do not come back together.
+func (w *Worker) about(wanted time.Duration) time.Duration {
+	return wanted - wanted/4 + w.jitter(wanted/2)
 }
 
 // newTry returns a random UUID (version 4).

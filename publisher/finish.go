@@ -45,6 +45,12 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 				"status", e.answer.Status, "request_id", e.answer.RequestID, "client_request_id", e.answer.ClientRequestID)
 		}
 		return Verdict{}, false
+	case unstorable(err):
+		// Nothing of it can be stored, so it is told without the ledger. A crash
+		// in between leaves the record as it was, which decides what comes next.
+		j.log.ErrorContext(ctx, "ledger refuses the end of a command, which is told without it",
+			"remedy", fault.KindOf(err).String(), "error", err, "hint", fault.HintOf(err))
+		j.rec = j.signed(next)
 	case err != nil:
 		return j.journalTrouble(ctx, err), true
 	}
@@ -209,7 +215,9 @@ func (j *job) announce(ctx context.Context, a announcement) Verdict {
 	return Ack()
 }
 
-// bury stores a dead letter, if need be without the message in it.
+// bury stores a dead letter, if need be without the message in it, and at the
+// very last without its headers: a letter that no stream takes would keep its
+// message in the queue for ever.
 func (j *job) bury(ctx context.Context, l DeadLetter) error {
 	err := j.w.outcomes.Dead(ctx, j.shelf, l)
 	if err == nil || fault.KindOf(err) != fault.Poison {
@@ -218,6 +226,12 @@ func (j *job) bury(ctx context.Context, l DeadLetter) error {
 	j.log.ErrorContext(ctx, "dead letter stored without its message, which is too long", "bytes", len(j.m.Data), "error", err)
 	l.Data, l.DataBase64, l.DataOmitted = nil, nil, len(j.m.Data)
 	l.Outcome.BodyOmitted, l.Outcome.Body = max(len(l.Outcome.Body), l.Outcome.BodyOmitted), nil
+	err = j.w.outcomes.Dead(ctx, j.shelf, l)
+	if err == nil || fault.KindOf(err) != fault.Poison {
+		return err
+	}
+	j.log.ErrorContext(ctx, "dead letter stored without its headers, which are too long", "error", err)
+	l.Headers, l.Stack = nil, ""
 	return j.w.outcomes.Dead(ctx, j.shelf, l)
 }
 

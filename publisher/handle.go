@@ -27,7 +27,13 @@ const (
 	delayMost    = 5 * time.Minute
 	delayLeast   = 100 * time.Millisecond
 	delayReauth  = 10 * time.Second // a person has to act; each try asks the token store
+	delayUnknown = 15 * time.Second // no such publisher here
 )
+
+// patienceUnknown is how long a command waits for a worker that knows its
+// publisher. In a rolling deployment the workers have different configurations
+// for a while, and whichever is free gets the message.
+const patienceUnknown = 5 * time.Minute
 
 // maxDelay is the longest time for which a message is given back; one that is
 // put off for longer comes by in between, which keeps its delay right when
@@ -178,6 +184,11 @@ func (j *job) round(ctx context.Context) (Verdict, bool) {
 		if ctx.Err() != nil {
 			return Again(0), true
 		}
+		if wait := j.unknownFor(now); wait > 0 {
+			j.log.WarnContext(ctx, "no such publisher in this worker, command waits for another",
+				"name", clip(j.m.Publisher), "after", wait, "error", err, "hint", fault.HintOf(err))
+			return Again(wait), true
+		}
 		return j.finish(ctx, ending{state: j.unanswered(), plan: p, problem: asFault(err)})
 	}
 	if j.rec.State == stateSending && !mayRepeat(p.call.Method, p.delivery) {
@@ -211,6 +222,27 @@ func (j *job) notNow(ctx context.Context, p plan, now time.Time) (Verdict, *endi
 	return Verdict{}, nil, false
 }
 
+// unknownFor is how long to leave a command whose publisher this worker does
+// not know to the others; zero where there is one, or nobody can know it, or it
+// has waited long enough. A record shows that somebody knew it.
+func (j *job) unknownFor(now time.Time) time.Duration {
+	if j.def != nil || !validName(j.m.Publisher) {
+		return 0
+	}
+	due := j.m.Received
+	if at, err := readTime(j.m.Header, headerNotBefore); err == nil && at.Sub(due) <= MaxNotBefore {
+		due = later(due, at)
+	}
+	if now.Before(due) {
+		return min(due.Sub(now), maxDelay)
+	}
+	until := later(due, later(j.rec.Touched, j.rec.NotUntil)).Add(patienceUnknown)
+	if !now.Before(until) {
+		return 0
+	}
+	return min(j.w.about(delayUnknown), until.Sub(now))
+}
+
 func (j *job) giveUpAt(p plan) time.Time {
 	return later(j.m.Received, p.notBefore).Add(j.def.GiveUpAfter)
 }
@@ -220,6 +252,10 @@ func (j *job) gaveUp() *fault.Error {
 	if j.rec.Cause == nil {
 		return refuse("gave_up", "gave up after %s: its turn never came", j.def.GiveUpAfter).
 			WithHint("the mailbox was busy or put off all that time; outlook-connector status shows its queue")
+	}
+	if j.rec.Attempts == 0 {
+		return refuse("gave_up", "gave up after %s without a request: %s", j.def.GiveUpAfter, j.rec.Cause.Message).
+			WithHint("%s", j.rec.Cause.Hint)
 	}
 	err := refuse("gave_up", "gave up after %s and %d attempts; the last one: %s", j.def.GiveUpAfter, j.rec.Attempts, j.rec.Cause.Message)
 	if j.rec.Cause.Hint != "" {
@@ -250,7 +286,8 @@ func (j *job) journalTrouble(ctx context.Context, err error) Verdict {
 	if fault.Stopped(ctx, err) {
 		return Again(0)
 	}
-	j.log.WarnContext(ctx, "ledger does not answer, command waits", "remedy", fault.Retry.String(), "error", err)
+	j.log.WarnContext(ctx, "ledger does not answer, command waits",
+		"remedy", fault.KindOf(err).String(), "error", err, "hint", fault.HintOf(err))
 	return Again(j.w.spread(delayJournal))
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"time"
+
+	"outlook-connector/internal/fault"
 )
 
 // How long a record is tried to be stored. Before an effect there is nothing
@@ -45,7 +47,11 @@ func (j *job) load(ctx context.Context) error {
 		return nil
 	}
 	if err := j.save(ctx, known, patienceBefore); err != nil {
-		return err
+		if !unstorable(err) {
+			return err
+		}
+		j.rec = j.signed(known) // was counted when its command ended
+		return nil
 	}
 	if known.State.terminal() {
 		j.count(ctx, time.Time{}, known.Outcome)
@@ -57,16 +63,20 @@ func (j *job) load(ctx context.Context) error {
 // [ErrConflict] where somebody else's record is there now; any other error
 // means that nobody knows whether the record is stored.
 //
+// A text that the journal will never take is tried once more without what may
+// be long; an error that is [unstorable] then is final as well.
+//
 // A lost answer is met with the same Save again: where the first had come
 // through, the second conflicts with it, and the stored bytes are our own.
 func (j *job) save(ctx context.Context, next record, patience time.Duration) error {
-	next.Version, next.Hash, next.Source, next.Touched = recordVersion, j.who.hash, j.who.source, j.w.now().UTC()
+	next = j.signed(next)
 	data, err := encode(next)
 	if err != nil {
 		return fmt.Errorf("encode ledger record: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	clipped := false
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		revision, err := j.w.journal.Save(ctx, j.who.key, data, j.rev)
 		if errors.Is(err, ErrConflict) {
@@ -81,6 +91,18 @@ func (j *job) save(ctx context.Context, next record, patience time.Duration) err
 			j.w.forget(j.who.key)
 			return nil
 		}
+		if unstorable(err) {
+			if clipped {
+				return fmt.Errorf("store ledger record: %w", err)
+			}
+			j.log.ErrorContext(ctx, "ledger refuses a record, which is stored without its long parts",
+				"bytes", len(data), "remedy", fault.KindOf(err).String(), "error", err, "hint", fault.HintOf(err))
+			next, clipped = next.small(), true
+			if data, err = encode(next); err != nil {
+				return fmt.Errorf("encode ledger record: %w", err)
+			}
+			continue
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -90,6 +112,16 @@ func (j *job) save(ctx context.Context, next record, patience time.Duration) err
 		}
 	}
 }
+
+// signed returns a record with what makes it this message's.
+func (j *job) signed(r record) record {
+	r.Version, r.Hash, r.Source, r.Touched = recordVersion, j.who.hash, j.who.source, j.w.now().UTC()
+	return r
+}
+
+// unstorable reports whether the journal will never take a text. To offer it
+// again would hold its command back for ever.
+func unstorable(err error) bool { return fault.KindOf(err) == fault.Poison }
 
 // settle stores what is known after an attempt. It does not stop with the
 // worker: what happened is written down even on the way out. What cannot be

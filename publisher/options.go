@@ -213,8 +213,8 @@ func newDefinition(p Publisher) (*definition, error) {
 	for i, mailbox := range d.Mailboxes {
 		d.Mailboxes[i] = strings.ToLower(mailbox)
 		d.any = d.any || mailbox == "*"
-		if mailbox == "" {
-			problem("a mailbox is empty")
+		if mailbox == "" || len(mailbox) > maxMailbox {
+			problem("a mailbox has from 1 to %d bytes, not %d", maxMailbox, len(mailbox))
 		}
 	}
 	if needsMailbox && len(p.Mailboxes) == 0 {

@@ -22,6 +22,8 @@ type plan struct {
 func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, error) {
 	var p plan
 	if def == nil {
+		// Another worker may know it: the command is given up only after a while
+		// ([job.unknownFor]).
 		err := refuse("publisher_unknown", "there is no publisher %q", clip(m.Publisher))
 		if near := nearest(m.Publisher, w.names); near != "" {
 			return p, err.WithHint("did you mean %s?", near)

@@ -98,9 +98,20 @@ func (d *definition) entitiesHint() string {
 	return "it may do " + list(ids)
 }
 
+// maxMailbox is the longest name of a mailbox in bytes. An address has at most
+// 64 before its @ and 255 after it
+// (https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1), and an id is shorter.
+const maxMailbox = 64 + 1 + 255
+
 // mailbox checks the mailbox that a request names and completes it. An
 // operation without a mailbox has "-"; op may be nil while it is not known.
 func (d *definition) mailbox(op *catalog.Operation, named string) (string, error) {
+	// First of all: the name goes into the ledger and the outcome, which are
+	// bounded, and where any mailbox is allowed nothing else looks at it.
+	if len(named) > maxMailbox {
+		return "", refuse("mailbox_refused", "the mailbox %q has %d bytes; a mailbox has at most %d", clip(named), len(named), maxMailbox).
+			WithHint("give an address such as ann@contoso.com, or the id of a user")
+	}
 	named = strings.ToLower(strings.TrimSpace(named))
 	if op != nil && !op.NeedsMailbox() {
 		if named != "" && named != "-" {

@@ -76,6 +76,24 @@ type cause struct {
 	ClientRequestID string `json:"client_request_id,omitempty"`
 }
 
+// maxName bounds a name or an id in a record that must be small.
+const maxName = 1 << 10
+
+// small returns the record without what may be long and what nobody needs to
+// go on by it. What is shared with the original is left as it was.
+func (r record) small() record {
+	r.Stack = ""
+	r.Mailbox, r.Entity = clipTo(r.Mailbox, maxMailbox), clipTo(r.Entity, maxName)
+	if r.Outcome != nil {
+		o := *r.Outcome
+		o.BodyOmitted, o.Body = max(len(o.Body), o.BodyOmitted), nil
+		o.Mailbox, o.Entity = clipTo(o.Mailbox, maxMailbox), clipTo(o.Entity, maxName)
+		o.ItemID, o.InternetMessageID = clipTo(o.ItemID, maxName), clipTo(o.InternetMessageID, maxName)
+		r.Outcome = &o
+	}
+	return r
+}
+
 // decodeRecord reads a record. A record that cannot be read stops its command:
 // guessing at it could repeat an effect.
 func decodeRecord(data []byte) (record, error) {

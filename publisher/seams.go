@@ -10,6 +10,11 @@ import (
 
 // Outlook makes requests. [internal/graph] is behind it in the program.
 type Outlook interface {
+	// Ready returns nil where a request of this client could have its token now,
+	// and otherwise why not, marked as by Do and never ambiguous: Reauth where
+	// somebody must sign in. It has no effect, and promises nothing for the next
+	// moment. It is asked before each Do. It must be safe for concurrent use.
+	Ready(ctx context.Context, client string) error
 	// Do makes one attempt, never a hidden repeat, and returns when it is
 	// answered or ctx ends. Any 2xx is a nil error, whatever its headers or
 	// body. Every other end is an error marked with internal/fault:
@@ -50,7 +55,16 @@ type Call struct {
 	// support (https://learn.microsoft.com/graph/best-practices-concept). It is
 	// new for each attempt and says nothing about repetition.
 	RequestID string
+	// Deadline returns the moment from which somebody else may be given the
+	// command; nil means never. It moves, and so is asked right before each send:
+	// once it has come nothing is sent, and the error is of kind Retry, not
+	// ambiguous, with the code "deadline_passed".
+	Deadline func() time.Time
 }
+
+// codeDeadlinePassed is the code of a request that was not sent because of
+// [Call.Deadline].
+const codeDeadlinePassed = "deadline_passed"
 
 // Answer is what came back.
 type Answer struct {
@@ -75,7 +89,8 @@ type Journal interface {
 	Load(ctx context.Context, key string) (data []byte, revision uint64, err error)
 	// Save stores data if the key is still at the given revision, and returns
 	// the new one; ErrConflict where it is not. After any other error the record
-	// may or may not be stored. Revision 0 means that there is no record.
+	// may or may not be stored, but for one of kind Poison: this very text can
+	// never be stored (it is too large). Revision 0 means that there is no record.
 	//
 	// A key has the form <publisher>.<rest>, with letters, digits, "_" and "-"
 	// in both parts. Records must outlive their command by days: a key that is

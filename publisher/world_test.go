@@ -73,6 +73,10 @@ type world struct {
 	// freeze is what happens while a process is frozen; nil: none ever is.
 	freeze func()
 	asleep bool // it was
+	// ready is what Ready answers; nil: always nil.
+	ready func(client string) error
+	// refuses says that the ledger will never take a text.
+	refuses func(data []byte) bool
 	// busy refuses the next slots.
 	busy int
 
@@ -183,6 +187,9 @@ func (w *world) Save(ctx context.Context, key string, data []byte, revision uint
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
+	if w.refuses != nil && w.refuses(data) {
+		return 0, fault.New(fault.Poison, "%d bytes: maximum payload exceeded", len(data)).WithCode("too_large")
+	}
 	w.mu.Lock()
 	e := w.records[key]
 	if e.revision != revision {
@@ -204,6 +211,13 @@ func (w *world) Save(ctx context.Context, key string, data []byte, revision uint
 		w.crash()
 	}
 	return e.revision, nil
+}
+
+func (w *world) Ready(_ context.Context, client string) error {
+	if w.ready == nil {
+		return nil
+	}
+	return w.ready(client)
 }
 
 func (w *world) Do(_ context.Context, call publisher.Call) (publisher.Answer, error) {

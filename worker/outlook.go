@@ -17,6 +17,7 @@ import (
 // entry of the configuration, with the limits that polls and commands share.
 type outlook struct {
 	clients map[string]*graph.Client
+	tokens  tokenstore.Source
 }
 
 var (
@@ -45,7 +46,7 @@ func NewGraphClient(c *config.Client, tokens tokenstore.Source, o Options) (*gra
 }
 
 func newOutlook(tokens tokenstore.Source, o Options) (outlook, error) {
-	out := outlook{clients: make(map[string]*graph.Client, len(o.Config.Clients))}
+	out := outlook{clients: make(map[string]*graph.Client, len(o.Config.Clients)), tokens: tokens}
 	for i := range o.Config.Clients {
 		c := &o.Config.Clients[i]
 		client, err := NewGraphClient(c, tokens, o)
@@ -87,7 +88,7 @@ func (o outlook) Do(ctx context.Context, call publisher.Call) (publisher.Answer,
 	}
 	request := graph.Request{
 		Operation: call.Operation, Mailbox: call.Mailbox, Path: call.Params.Path, Query: call.Params.Query,
-		Headers: call.Header, ClientRequestID: call.RequestID,
+		Headers: call.Header, ClientRequestID: call.RequestID, Deadline: call.Deadline,
 	}
 	if len(call.Body) > 0 {
 		request.Body = call.Body
@@ -100,6 +101,15 @@ func (o outlook) Do(ctx context.Context, call publisher.Call) (publisher.Answer,
 		Status: response.Status, Body: response.Body,
 		RequestID: response.RequestID, ClientRequestID: response.ClientRequestID,
 	}, nil
+}
+
+// Ready reports whether there is a token for a client now.
+func (o outlook) Ready(ctx context.Context, client string) error {
+	if _, err := o.client(client); err != nil {
+		return err
+	}
+	_, err := o.tokens.Token(ctx, client, minLife)
+	return err
 }
 
 // Take takes a slot of a mailbox, for a poll or a command.

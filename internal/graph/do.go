@@ -122,6 +122,9 @@ func (c *Client) run(ctx context.Context, k *call, read func(*answer) error, beg
 	if err != nil {
 		return err
 	}
+	if err := k.late(nil); err != nil {
+		return err
+	}
 	begin()
 	err = c.attempt(ctx, k, token, false, read)
 	if !isUnauthorized(err) {
@@ -135,6 +138,9 @@ func (c *Client) run(ctx context.Context, k *call, read func(*answer) error, beg
 	if fresh.Access == token.Access {
 		// No other token was to be had, so nothing is known about the grant.
 		return &fault.Error{Kind: fault.Retry, Code: fault.Of(err).Code, Err: fmt.Errorf("token is not renewed yet: %w", err)}
+	}
+	if err := k.late(err); err != nil {
+		return err
 	}
 	c.metrics.retries.WithLabelValues(c.name, "unauthorized").Inc()
 	begin()

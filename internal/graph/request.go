@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
@@ -49,6 +51,12 @@ type Request struct {
 	// before they send; empty makes one. Another attempt after a 401 has its
 	// own.
 	ClientRequestID string
+	// Deadline returns the moment from which somebody else may make this request;
+	// nil means never. It may move, and so it is asked right before each send of
+	// a request that is not GET, when the token is there: once it has come nothing
+	// is sent, and the error is of kind Retry, not ambiguous, with the code
+	// "deadline_passed".
+	Deadline func() time.Time
 	// Link is an @odata.nextLink or @odata.deltaLink of an earlier page of
 	// this very feed, for [Client.Page]. It is checked before it is used.
 	Link string
@@ -84,12 +92,30 @@ type call struct {
 	body     []byte
 	mailbox  string // the key of the limits
 	id       string // of the first attempt
+	deadline func() time.Time
 	rule     linkRule
 }
 
 // safe reports whether the call has no effect, so that an unknown end of it
 // does no harm.
 func (k *call) safe() bool { return k.method == http.MethodGet || k.method == http.MethodHead }
+
+// late returns an error if it is too late to send the call. after is the answer
+// to the attempt before, if there was one.
+func (k *call) late(after error) error {
+	if k.safe() || k.deadline == nil {
+		return nil
+	}
+	due := k.deadline()
+	if time.Now().Before(due) {
+		return nil
+	}
+	err := fmt.Errorf("%s %s: not sent: its time was over at %s", k.method, k.template, due.UTC().Format(time.RFC3339Nano))
+	if answered, ok := errors.AsType[*Error](after); ok { // without its remedy, which is not this one's
+		err = fmt.Errorf("%w (after %w)", err, answered)
+	}
+	return &fault.Error{Kind: fault.Retry, Code: "deadline_passed", Err: err}
+}
 
 // prepare checks a request and builds its address. Every error is Poison or,
 // for a stored link that does not fit, Resync.
@@ -109,7 +135,7 @@ func (c *Client) prepare(req Request) (*call, error) {
 	}
 	k := &call{
 		op: req.Operation, method: req.Operation.Method, template: target.Template, url: address,
-		body: req.Body, mailbox: limitKey(req.Mailbox), rule: c.linkRule(target, req.Aliases),
+		body: req.Body, deadline: req.Deadline, mailbox: limitKey(req.Mailbox), rule: c.linkRule(target, req.Aliases),
 	}
 	if k.id = req.ClientRequestID; k.id != "" && !guid.MatchString(k.id) {
 		return nil, fault.New(fault.Poison, "client-request-id is not a GUID").WithCode("header_refused")
