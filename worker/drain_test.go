@@ -20,7 +20,7 @@ func TestAGrantWakesTheFeedsThatWaitForIt(t *testing.T) {
 	w := newWorld(t)
 	w.deliver("before it began")
 	until(t, "another second, which Graph's times tell apart", secondOver())
-	r := w.start(w.config(setting{mailboxes: "me, " + w.People()[1].ID})).ready()
+	r := w.start(w.config(setting{mailboxes: "me, " + ben})).ready()
 	until(t, "both feeds to wait for a grant", func() bool {
 		waiting := 0
 		for _, f := range r.Status(t.Context()).Feeds {
@@ -44,7 +44,9 @@ func TestAGrantWakesTheFeedsThatWaitForIt(t *testing.T) {
 	r.done(id)
 	w.quietRounds(2)
 	// ben's inbox has ann's mail, too.
-	once(t, "events", []string{"before the grant", "before the grant"}, subjectsOf(r.events(2)))
+	events := r.events(2)
+	once(t, "events", []string{"before the grant", "before the grant"}, subjectsOf(events))
+	once(t, "subjects", []string{"outlook.event.inbox.me", "outlook.event.inbox." + ben}, []string{events[0].Subject, events[1].Subject})
 	if sent, n := w.sent(), r.stored(); len(sent) != 1 || n != 2 {
 		t.Errorf("sent %q, %d events", sent, n)
 	}

@@ -171,8 +171,8 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 			if err := r.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "started already") {
 				t.Errorf("start after a failed start: %v", err)
 			}
+			w.free(setting{}) // before anybody calls Stop
 			r.stop()
-			w.free(setting{})
 		})
 	}
 }

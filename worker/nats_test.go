@@ -20,11 +20,13 @@ type natsServer struct {
 
 // startNATS starts a NATS server at an address; its data are kept from one start
 // to the next.
-func (w *world) startNATS(address string) *natsServer {
+func (w *world) startNATS(address string, change ...func(*embedded.Options)) *natsServer {
 	w.t.Helper()
-	s, err := embedded.Start(w.t.Context(), embedded.Options{
-		StoreDir: filepath.Join(w.dir, "external-nats"), Listen: address, Open: true,
-	})
+	options := embedded.Options{StoreDir: filepath.Join(w.dir, "external-nats"), Listen: address, Open: true}
+	for _, f := range change {
+		f(&options)
+	}
+	s, err := embedded.Start(w.t.Context(), options)
 	if err != nil {
 		w.t.Fatal(err)
 	}

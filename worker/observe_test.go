@@ -136,12 +136,11 @@ var (
 func TestMetricsAreThoseOfTheContract(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	other := w.People()[1].ID
-	r := w.start(w.config(setting{mailboxes: "me, " + other, publishers: write})).signedIn().primed()
+	r := w.start(w.config(setting{mailboxes: "me, " + ben, publishers: write})).signedIn().primed()
 	// Something of everything: a dead letter, an event, a refresh, and a mailbox
 	// that is left alone for a while, which polls notice.
 	r.outcome(r.publish("send-mail", nil, "a dead letter"))
-	r.outcome(r.publish("a-slip-of-"+strings.Repeat("x", 20), nil, mail("to nobody")))
+	r.outcome(r.publish("A-slip-of-the-pen", nil, mail("to nobody")))
 	w.deliver("an event")
 	r.events(1)
 	w.ExpireAccessTokens()
@@ -170,7 +169,7 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 	if diff := cmp.Diff(metricNames, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
-	for _, secret := range []string{"@", "contoso.example", "a-slip-of", `"me"`, "OUTLOOK_PUBLISH-", "AAMk", other} {
+	for _, secret := range []string{"@", "contoso.example", "slip-of", `"me"`, "OUTLOOK_PUBLISH-", "AAMk"} {
 		if strings.Contains(text, secret) {
 			t.Errorf("the metrics contain %q", secret)
 		}

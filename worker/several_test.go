@@ -11,9 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"outlook-connector/internal/jet"
-	"outlook-connector/worker"
 )
 
 // counted returns the value of a sample of a worker's metrics; 0 where there is
@@ -187,27 +184,5 @@ func TestTwoWorkersMayStartAtTheSameMoment(t *testing.T) {
 	slices.SortFunc(two, func(a, b *running) int { return strings.Compare(a.NATSURL(), b.NATSURL()) })
 	for _, r := range two {
 		r.stop()
-	}
-}
-
-// TestRolesMayLiveInProcessesOfTheirOwn has four workers, one for each role.
-func TestRolesMayLiveInProcessesOfTheirOwn(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	server := w.startNATS(freeAddress(t))
-	c := w.config(setting{nats: external(server.address)})
-	only := func(roles ...worker.Role) *running {
-		return w.start(c, func(o *worker.Options) { o.Roles = roles }).ready()
-	}
-	keeper := only(worker.RoleTokens, worker.RoleHTTP).grants()
-	only(worker.RoleSubscriber)
-	only(worker.RolePublisher)
-	if c := keeper.condition("feeds"); c.Code != "" {
-		t.Errorf("condition %+v of a worker without the role", c)
-	}
-	keeper.done(keeper.publish("send-mail", jet.Header{"Nats-Msg-Id": {"of-three"}}, mail("by three")))
-	keeper.told(1, "by three")
-	if keeper.counted(mailsAsked) != 0 {
-		t.Error("the keeper of the tokens did a command")
 	}
 }

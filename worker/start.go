@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -304,7 +305,7 @@ const streamsEvery = 30 * time.Second
 // lost with its server's disk, is made again or shows in the conditions.
 func (w *Worker) watchStreams(ctx context.Context) error {
 	var last string
-	for retry.Sleep(ctx, streamsEvery) == nil {
+	for retry.Sleep(ctx, cmp.Or(w.o.streamsEvery, streamsEvery)) == nil {
 		err := w.conn.EnsureStreams(ctx)
 		if err != nil && ctx.Err() == nil && err.Error() != last {
 			w.log.ErrorContext(ctx, "streams are not as they should be", "error", err, "hint", fault.HintOf(err))

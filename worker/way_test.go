@@ -2,6 +2,8 @@ package worker_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
+	"outlook-connector/internal/jet"
+	"outlook-connector/internal/jet/embedded"
 	"outlook-connector/internal/sandbox"
 	"outlook-connector/publisher"
 	"outlook-connector/worker"
@@ -206,105 +210,6 @@ func (w *world) folder(name string) []sandbox.Stored {
 	return list
 }
 
-// TestBadCommandsAreDeadLettersAndTheQueueGoesOn goes through the real queue;
-// what each is told is the publisher's own test.
-func TestBadCommandsAreDeadLettersAndTheQueueGoesOn(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	r := w.start(w.config(setting{publishers: write})).signedIn()
-	bad := []struct {
-		publisher, body string
-		code, says      string // of the dead letter
-		attempts        int
-	}{
-		{publisher: "send-mail", body: `hello`, code: "bad_message", says: "JSON"},
-		{publisher: "send-mail", body: `{"paylod": {}}`, code: "unknown_member", says: `"paylod"`},
-		{publisher: "send-mail", body: `{"entity": "calendar.event.create", "payload": {}}`, code: "entity_not_allowed", says: "calendar.event.create"},
-		{publisher: "send-mail", body: `{"mailbox": "ceo@contoso.example", "payload": {}}`, code: "mailbox_not_allowed", says: "ceo@contoso.example"},
-		{publisher: "nobody", body: mail("to nobody"), code: "publisher_unknown", says: "nobody"},
-		{publisher: "write", body: `{"entity": "mail.message.delete", "path": {"message-id": "../../users"}}`, code: "path_refused", says: "message-id"},
-		// Graph itself refuses these.
-		{publisher: "send-mail", body: `{"payload": {"message": {"subject": "nobody gets it"}}}`, code: "ErrorInvalidRecipients", says: "recipient", attempts: 1},
-		{publisher: "write", body: `{"entity": "mail.message.delete", "path": {"message-id": "AAMkAGnone"}}`, code: "ErrorInvalidIdMalformed", says: "400", attempts: 1},
-	}
-	ids := make([]string, len(bad))
-	for i, b := range bad {
-		ids[i] = r.publish(b.publisher, nil, b.body)
-	}
-	r.done(r.publish("send-mail", nil, mail("after the bad ones")))
-	for i, b := range bad {
-		got := r.outcome(ids[i])
-		if got.Outcome != "failed" || got.Error == nil || got.Publisher != b.publisher || got.Attempts != b.attempts {
-			t.Errorf("%s: outcome %+v", b.body, got)
-			continue
-		}
-		if got.Error.Code != b.code || !strings.Contains(got.Error.Message, b.says) {
-			t.Errorf("%s: the error is %+v, want the code %q and something of %s", b.body, got.Error, b.code, b.says)
-		}
-		letters := slices.DeleteFunc(r.dead(), func(l publisher.DeadLetter) bool { return l.ID != ids[i] })
-		if len(letters) != 1 || !same(string(letters[0].Data)+string(letters[0].DataBase64), b.body) ||
-			letters[0].Reason != got.Error.Code || letters[0].Subject != "outlook.publish."+b.publisher {
-			t.Errorf("%s: dead letters %+v", b.body, letters)
-		}
-	}
-	if n := len(r.dead()); n != len(bad) {
-		t.Errorf("%d dead letters, want %d", n, len(bad))
-	}
-	if sent := w.sent(); !slices.Equal(sent, []string{"after the bad ones"}) {
-		t.Errorf("sent %q", sent)
-	}
-	until(t, "an empty queue", func() bool { return r.held() == 0 })
-	if counts := r.status().DeadLetters; counts["publish"] != uint64(len(bad)) || counts["event"] != 0 {
-		t.Errorf("status counts %v dead letters", counts)
-	}
-}
-
-// same compares two messages, of which JSON may have lost its spaces.
-func same(a, b string) bool {
-	compact := func(text string) string {
-		var buf bytes.Buffer
-		if json.Compact(&buf, []byte(text)) != nil {
-			return text
-		}
-		return buf.String()
-	}
-	return compact(a) == compact(b)
-}
-
-// TestAnItemThatCannotBeTransformedIsADeadLetter shows the other kind of dead
-// letter; the feed goes on.
-func TestAnItemThatCannotBeTransformedIsADeadLetter(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	r := w.start(w.config(setting{
-		transform: `if .subject == "poison" then error("no") elif .subject == "drop" then empty else {subject, told: true} end`,
-	})).signedIn().primed()
-	w.deliver("poison", "drop", "good")
-	event := r.events(1)[0]
-	if string(event.Data) != `{"subject":"good","told":true}` {
-		t.Errorf("event %s", event.Data)
-	}
-	letters, err := r.Conn().DeadLetters().List(t.Context(), "", 0)
-	if err != nil || len(letters) != 1 || letters[0].Subject != "outlook.dlq.event.inbox.me" {
-		t.Fatalf("dead letters %+v: %v", letters, err)
-	}
-	var letter struct {
-		Subscription, Mailbox, Reason, Error, Hint string
-		Data                                       struct{ Subject string }
-	}
-	if err := json.Unmarshal(letters[0].Data, &letter); err != nil || letter.Data.Subject != "poison" ||
-		letter.Reason != "transform" || letter.Subscription != "inbox" || letter.Hint == "" {
-		t.Errorf("dead letter %s: %v", letters[0].Data, err)
-	}
-	if counts := r.status().DeadLetters; counts["event"] != 1 {
-		t.Errorf("status counts %v dead letters", counts)
-	}
-	w.quietRounds(2)
-	if n := r.stored(); n != 1 {
-		t.Errorf("%d events, want 1", n)
-	}
-}
-
 // TestStartAllTellsWhatIsThere is a first full read over several pages.
 func TestStartAllTellsWhatIsThere(t *testing.T) {
 	t.Parallel()
@@ -330,5 +235,48 @@ func TestStartAllTellsWhatIsThere(t *testing.T) {
 	last := r.events(len(want) + 1)[len(want):]
 	if subjectsOf(last)[0] != "a new one" || first(last[0].Header["Outlook-Change"]) != "changed" {
 		t.Errorf("the first after the snapshot: %q %v", subjectsOf(last), last[0].Header)
+	}
+}
+
+// TestAnItemTooLargeForAMessageLiesInTheObjectStore has one over the server's
+// max_payload between two that are not.
+func TestAnItemTooLargeForAMessageLiesInTheObjectStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server := w.startNATS(freeAddress(t), func(o *embedded.Options) { o.MaxPayload = 64 << 10 })
+	r := w.start(w.config(setting{nats: external(server.address), selected: "subject,receivedDateTime,body"})).signedIn().primed()
+	large := strings.Repeat("large ", 20_000)
+	for _, mail := range []sandbox.Mail{{Subject: "before"}, {Subject: "large", Body: large}, {Subject: "after"}} {
+		mail.To = []string{ann}
+		if _, err := w.Deliver(mail); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var subjects []string
+	for _, e := range r.events(3) {
+		name := first(e.Header["Outlook-Blob"])
+		if name == "" {
+			subjects = append(subjects, subjectsOf([]jet.Event{e})...)
+			continue
+		}
+		if want := fmt.Sprintf(`{"id":%q}`, first(e.Header["Outlook-Id"])); string(e.Data) != want {
+			t.Errorf("body %s, want %s", e.Data, want)
+		}
+		body, err := r.Conn().GetBlob(t.Context(), name)
+		var item struct {
+			Subject string
+			Body    struct{ Content string }
+		}
+		if err != nil || json.Unmarshal(body, &item) != nil || item.Body.Content != large {
+			t.Errorf("object %s: %v %.200s", name, err, body)
+		}
+		if sum := sha256.Sum256(body); first(e.Header["Outlook-Blob-Sha256"]) != hex.EncodeToString(sum[:]) {
+			t.Errorf("sum %v", e.Header["Outlook-Blob-Sha256"])
+		}
+		subjects = append(subjects, item.Subject)
+	}
+	once(t, "events", []string{"after", "before", "large"}, subjects)
+	if letters := r.dead(); len(letters) != 0 {
+		t.Errorf("dead letters %+v", letters)
 	}
 }

@@ -64,6 +64,8 @@ type Options struct {
 	OpenListener bool
 
 	registry *prometheus.Registry
+	// streamsEvery is another pace for [streamsEvery], for tests; zero is none.
+	streamsEvery time.Duration
 }
 
 func (o Options) registerer() prometheus.Registerer {

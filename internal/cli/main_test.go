@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
@@ -87,7 +88,7 @@ func (m leakChecked) Run() int {
 
 // TestScripts runs what users type: each script of testdata is a terminal
 // session in a folder of its own. The commands that testscript does not have
-// are in this file and in process_test.go.
+// are in this file, process_test.go and commands_test.go.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -120,6 +121,8 @@ func TestScripts(t *testing.T) {
 			env.Values[sessionKey{}] = newSession(env)
 			return nil
 		},
+		// A command that hangs is ended with its stack.
+		Deadline:            time.Now().Add(4 * patience),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,

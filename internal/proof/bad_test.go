@@ -42,7 +42,7 @@ func TestProofBadMessages(t *testing.T) {
 		{"mailbox", "send-mail", `{"mailbox": "ben@contoso.example", "payload": {}}`, "send-mail may not use the mailbox", `"ben@contoso.example"`},
 		{"mailbox-by-path", "many", `{"entity": "mail.message.delete", "path": {"message-id": "../../users/ben@contoso.example/messages/1"}}`, "path parameter message-id", "dot segment"},
 		{"reads", "many", `{"entity": "mail.message.get", "path": {"message-id": "1"}}`, "only reads", "mail.message.get"},
-		{"publisher", "nobody", `{"payload": {}}`, "nobody", "publisher"},
+		{"publisher", "No_body", `{"payload": {}}`, "No_body", "publisher"}, // a name that no configuration can have: others are left to other workers for minutes
 	}
 	good := func(id string) {
 		if _, err := witness.publish(t.Context(), "outlook.publish.send-mail", id, sendMail("mail of "+id)); err != nil {

@@ -219,5 +219,14 @@ func (w *world) freeze(tr *traffic, m *member) {
 	frozen := time.Duration(17_000+w.dice.IntN(4000)) * time.Millisecond // the work goes on elsewhere after 15 s
 	pause(w.t.Context(), frozen)
 	m.signal(syscall.SIGCONT)
-	w.t.Logf("%s was frozen for %.1f s", m.name, frozen.Seconds())
+	thawed := time.Now()
+	// The next kill is to find workers at work, and not what this one piled up.
+	if !waited(w.t.Context(), 2*time.Minute, 100*time.Millisecond, func() bool {
+		n, err := tr.witness.count(w.t.Context(), "OUTLOOK_PUBLISH", "outlook.publish.>")
+		return err == nil && n == 0
+	}) {
+		w.t.Errorf("%s was frozen for %.1f s, and two minutes later commands still wait", m.name, frozen.Seconds())
+		return
+	}
+	w.t.Logf("%s was frozen for %.1f s; the queue was empty %.1f s after that", m.name, frozen.Seconds(), time.Since(thawed).Seconds())
 }
