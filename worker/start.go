@@ -162,7 +162,7 @@ func (w *Worker) startHTTP(ctx context.Context) error {
 		return nil
 	}
 	c := w.o.Config.HTTP
-	logins, err := NewLogins(w.o.Config, w.tokens, w.log, w.wakeFeeds)
+	logins, err := NewLogins(w.o.Config, w.tokens, w.log, w.granted)
 	if err != nil {
 		return err
 	}
@@ -200,26 +200,44 @@ func (w *Worker) startHTTP(ctx context.Context) error {
 	return nil
 }
 
-// wakeFeeds makes the feeds of a client due at once: they have been waiting for
-// somebody to sign in. Where that fails, they come due by themselves.
-func (w *Worker) wakeFeeds(ctx context.Context, client string) {
-	if w.conn.Ready() != nil {
-		return // the person who signed in does not wait for NATS
+// granted notes that somebody signed in, without making that person wait for
+// NATS. Where too many are noted already, feeds come due by themselves.
+func (w *Worker) granted(_ context.Context, client string) {
+	select {
+	case w.signIns <- client:
+	default:
 	}
+}
+
+// wakeFeeds makes the feeds of a client due at once when somebody signed in:
+// they have been waiting for it.
+func (w *Worker) wakeFeeds(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case client := <-w.signIns:
+			if err := w.wakeFeedsOf(ctx, client); err != nil && ctx.Err() == nil {
+				w.log.WarnContext(ctx, "feeds not woken, they come due by themselves", "client", client, "error", err)
+			}
+		}
+	}
+}
+
+func (w *Worker) wakeFeedsOf(ctx context.Context, client string) error {
 	feeds, err := w.conn.Feeds().List(ctx)
 	if err != nil {
-		w.log.WarnContext(ctx, "feeds not woken", "client", client, "error", err)
-		return
+		return err
 	}
+	var problems []error
 	for _, feed := range feeds {
 		name, err := w.conn.Names().ParseFeed(feed.Subject)
 		if err != nil || !w.isFeedOf(name.Subscription, client) {
 			continue
 		}
-		if err := w.conn.Feeds().Replace(ctx, feed.Subject, feed.Data); err != nil {
-			w.log.WarnContext(ctx, "feed not woken", "subject", feed.Subject, "error", err)
-		}
+		problems = append(problems, w.conn.Feeds().Replace(ctx, feed.Subject, feed.Data))
 	}
+	return errors.Join(problems...)
 }
 
 func (w *Worker) isFeedOf(subscription, client string) bool {
@@ -268,7 +286,9 @@ func (w *Worker) runRoles(ctx context.Context) error {
 		}
 		return err
 	}
-	roles := map[string]func(context.Context) error{"dead letters": w.countDeadLetters, "streams": w.watchStreams}
+	roles := map[string]func(context.Context) error{
+		"dead letters": w.countDeadLetters, "streams": w.watchStreams, "sign-ins": w.wakeFeeds,
+	}
 	// A worker without subscriptions would take other workers' feeds out of the
 	// queue only to give them back.
 	if w.subscriber != nil && len(w.o.Config.Subscriptions) > 0 {

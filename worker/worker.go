@@ -99,6 +99,7 @@ type Worker struct {
 	stops   []stop
 	started bool
 	failed  chan error
+	signIns chan string // clients that somebody has just signed in for
 }
 
 // stop is a named step of the way down.
@@ -123,7 +124,7 @@ func New(o Options) (*Worker, error) {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	o.Version = cmp.Or(o.Version, "dev")
 	o.registry = telemetry.NewRegistry(o.Version)
-	return &Worker{o: o, log: o.Log, failed: make(chan error, 1)}, nil
+	return &Worker{o: o, log: o.Log, failed: make(chan error, 1), signIns: make(chan string, 16)}, nil
 }
 
 // Start brings the process up and returns when it runs; it does not wait for

@@ -134,7 +134,7 @@ func (c *Conn) GetBlob(ctx context.Context, name string) ([]byte, error) {
 	}
 }
 
-// DeleteBlob removes a body. One that is gone already is no error.
+// DeleteBlob removes a body, for every message that refers to the same content. One that is gone already is no error.
 func (c *Conn) DeleteBlob(ctx context.Context, name string) error {
 	_, object, _ := strings.Cut(name, "/")
 	store, err := c.js.ObjectStore(ctx, c.names.BlobBucket())

@@ -27,11 +27,15 @@ const victimFeeds = 6
 // TestAKilledProcessLosesRepeatsAndTearsNothing runs server and workers in a
 // child process, kills it again and again in the middle of commits, and looks
 // at what is on disk.
+// rounds is how often the victim is killed. Each kill may leave one record that
+// was stored and not acknowledged any more.
+const rounds = 6
+
 func TestAKilledProcessLosesRepeatsAndTearsNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	acked := map[string]int{} // the last number that the victim was told is stored
-	for round := range 6 {
+	for round := range rounds {
 		if n := killAfter(t, dir, time.Duration(40+round*35)*time.Millisecond, acked); n == 0 {
 			t.Errorf("round %d: nothing was stored before the kill", round)
 		}
@@ -52,7 +56,7 @@ func TestAKilledProcessLosesRepeatsAndTearsNothing(t *testing.T) {
 		}
 		checkRun(t, stored(t, w, mailbox), at)
 		record, _, err := c.Ledger().Load(t.Context(), "p."+mailbox)
-		if n, _ := strconv.Atoi(string(record)); err != nil || n < acked["p."+mailbox] || n > acked["p."+mailbox]+1 {
+		if n, _ := strconv.Atoi(string(record)); err != nil || n < acked["p."+mailbox] || n > acked["p."+mailbox]+rounds {
 			t.Errorf("record of %s says %q (%v), but %d was acknowledged", mailbox, record, err, acked["p."+mailbox])
 		}
 	}
