@@ -138,6 +138,11 @@ func (r *Remote) look(ctx context.Context, b *borrowed, minLife time.Duration) (
 		}
 		waiting := *fault.Of(b.failure)
 		waiting.After = max(waiting.After, b.quiet.Sub(now))
+		if waiting.Kind == fault.Reauth {
+			// What the owner said a moment ago. Somebody may have signed in since,
+			// and a caller that hears Reauth stays away for long.
+			waiting.Kind = fault.Retry
+		}
 		return Token{}, nil, &waiting
 	}
 	if b.flight == nil {
