@@ -234,7 +234,10 @@ func (l *limiter) hold(b *box, now time.Time) func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		b.inUse--
-		held := min(max(time.Since(now), minService), maxService)
+		// One outlier (a frozen process, a token that had to be waited for) says
+		// nothing about the next request, but would send everybody who is
+		// refused now far away: a wait, once given, cannot be taken back.
+		held := min(max(time.Since(now), minService), maxService, 4*b.service)
 		b.service = (b.service*4 + held) / 5
 		b.wake()
 	})
