@@ -87,6 +87,9 @@ func (q *queue) serve(ctx context.Context) error {
 
 // takeSlots waits for one free slot and takes all that are free.
 func takeSlots(ctx context.Context, slots <-chan struct{}) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err // select would choose at random between this and a free slot
+	}
 	select {
 	case <-slots:
 	case <-ctx.Done():
