@@ -72,7 +72,7 @@ func newWorld(t *testing.T, s setting) *world {
 	}
 	mailboxes, scopes := []string{"me"}, ""
 	if s.everybody {
-		mailboxes, scopes = append(mailboxes, w.others()...), ", Mail.ReadWrite.Shared"
+		mailboxes, scopes = append(mailboxes, w.graph.People[1:]...), ", Mail.ReadWrite.Shared"
 	}
 	yaml := fmt.Sprintf(`
 nats: %s
@@ -111,17 +111,6 @@ log: {level: info, format: json}
 		t.Fatalf("config check: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	return w
-}
-
-// others returns the object ids of all but the first person.
-func (w *world) others() (ids []string) {
-	w.t.Helper()
-	var people []sandbox.Person
-	w.graph.must(http.MethodGet, "mailboxes", nil, &people)
-	for _, p := range people[1:] {
-		ids = append(ids, p.ID)
-	}
-	return ids
 }
 
 // freeAddress returns a free address on loopback. A worker that is started
