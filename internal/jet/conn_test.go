@@ -141,8 +141,12 @@ func TestAnswersComeToAPrivateInbox(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.connect()
-	spy := must(w.raw().SubscribeSync("_INBOX.>"))
-	own := must(w.raw().SubscribeSync("_INBOX_outlook.>"))
+	raw := w.raw()
+	spy := must(raw.SubscribeSync("_INBOX.>"))
+	own := must(raw.SubscribeSync("_INBOX_outlook.>"))
+	if err := raw.Flush(); err != nil { // the server must know of them before the answers come
+		t.Fatal(err)
+	}
 	commit(t, c, "me", 0, 1)
 	if _, err := own.NextMsg(5 * time.Second); err != nil {
 		t.Errorf("no answer came to the private inbox: %v", err)
