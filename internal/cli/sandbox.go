@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,45 +12,36 @@ import (
 )
 
 func (a *app) sandboxCommand() *cobra.Command {
-	var (
-		listen, storeDir string
-		mailboxes        int
-		seed             uint64
-		verbose          bool
-	)
+	var f sandboxFlags
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Run the Microsoft Graph and sign-in sandbox alone",
 		Long: `Runs the emulator of Microsoft Graph's Outlook part and of the Microsoft
 sign-in, to try flows without an account. It knows some made-up people; a mail
-that one of them sends arrives in the others' inboxes. What it models and its
-control port are described in docs/sandbox.md.`,
+that one of them sends arrives in the others' inboxes. It has Graph's own limits
+unless it is told others. What it models and its control port, which makes
+trouble on demand, are described in docs/sandbox.md.`,
 		Example: `  outlook-connector sandbox
   outlook-connector sandbox --listen 127.0.0.1:8481 --mailboxes 10 --store-dir ./data/sandbox
+  outlook-connector sandbox --keep 1000                                  # for days on end
+  outlook-connector sandbox --request-limit 100/1m --upload-limit 1MB/1m --messages-per-minute 30
+  outlook-connector sandbox --strict-rotation --token-life 60s --delta-lost 400:syncStateNotFound
   curl -d '{"to":["ann@contoso.example"],"subject":"Hello"}' http://127.0.0.1:8481/_sandbox/deliver`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, _, err := net.SplitHostPort(listen); err != nil {
-				return usageHint(err, "write HOST:PORT, such as 127.0.0.1:8481")
-			}
-			if mailboxes < 1 {
-				return usagef("--mailboxes %d: a sandbox has at least one person", mailboxes)
+			options, err := f.options()
+			if err != nil {
+				return err
 			}
 			level := "warn"
-			if verbose {
+			if f.verbose {
 				level = "debug"
 			}
 			log, err := telemetry.NewLogger(a.err, level, "")
 			if err != nil {
 				return err
 			}
-			options := []sandbox.Option{
-				sandbox.Listen(listen), sandbox.Mailboxes(mailboxes), sandbox.Seed(seed), sandbox.Logger(log),
-			}
-			if storeDir != "" {
-				options = append(options, sandbox.StoreDir(storeDir))
-			}
-			s, err := sandbox.New(options...)
+			s, err := sandbox.New(append(options, sandbox.Logger(log))...)
 			if err != nil {
 				return err
 			}
@@ -65,11 +55,7 @@ control port are described in docs/sandbox.md.`,
 			return s.Close()
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8481", "`ADDRESS` to listen on; port 0 takes a free one")
-	cmd.Flags().IntVar(&mailboxes, "mailboxes", 4, "number of made-up people")
-	cmd.Flags().Uint64Var(&seed, "seed", 1, "what the people are made up from")
-	cmd.Flags().StringVar(&storeDir, "store-dir", "", "keep the state in this folder (default: in memory)")
-	cmd.Flags().BoolVar(&verbose, "verbose", false, "log every request")
+	f.register(cmd)
 	return cmd
 }
 

@@ -2,37 +2,47 @@ package sandbox
 
 // The control port, under /_sandbox/ on the same listener: what the control
 // functions do, for programs in other languages and for people with curl. It is
-// not part of Graph and asks for no token. docs/sandbox.md has examples.
+// not part of Graph and asks for no token. docs/sandbox.md has examples. Faults
+// are in control_faults.go, accounts in control_accounts.go.
 
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 )
 
-func (s *Sandbox) serveControl(w http.ResponseWriter, r *http.Request, rest string) {
+func (s *Sandbox) controlRoutes() map[string]func(*http.Request) (any, error) {
 	routes := map[string]func(*http.Request) (any, error){
 		"POST deliver":       s.controlDeliver,
 		"POST faults":        s.controlAddFault,
+		"GET faults":         func(*http.Request) (any, error) { return s.Rules(), nil },
 		"DELETE faults":      func(*http.Request) (any, error) { s.ClearControls(); return done(), nil },
+		"DELETE faults/{id}": s.controlRemoveFault,
 		"GET effects":        func(r *http.Request) (any, error) { return s.controlEffects(r), nil },
 		"GET requests":       func(r *http.Request) (any, error) { return newest(s.Requests(), r), nil },
 		"GET mailboxes":      func(*http.Request) (any, error) { return s.Mailboxes(), nil },
 		"GET messages":       s.controlMessages,
 		"GET stats":          func(*http.Request) (any, error) { return s.Stats(), nil },
 		"POST expire-delta":  s.controlExpireDelta,
-		"POST expire-tokens": func(*http.Request) (any, error) { s.ExpireAccessTokens(); return done(), nil },
-		"POST revoke":        s.controlRevoke,
-		"POST token":         s.controlToken,
+		"GET delta":          s.controlDelta,
+		"POST delta":         s.controlDelta,
 	}
+	maps.Copy(routes, s.accountControls())
+	return routes
+}
+
+func (s *Sandbox) serveControl(w http.ResponseWriter, r *http.Request, rest string) {
+	routes := s.controlRoutes()
 	rest = strings.Trim(rest, "/")
 	handle := routes[r.Method+" "+rest]
+	if path, id, ok := strings.Cut(rest, "/"); ok && handle == nil {
+		r.SetPathValue("id", id)
+		handle = routes[r.Method+" "+path+"/{id}"]
+	}
 	status := http.StatusOK
 	var v any
 	var err error
@@ -49,7 +59,7 @@ func (s *Sandbox) serveControl(w http.ResponseWriter, r *http.Request, rest stri
 			names = append(names, method+" /_sandbox/"+path)
 		}
 		slices.Sort(names)
-		v = map[string]any{"routes": names}
+		v = map[string]any{"routes": names, "fault_kinds": faultKinds()}
 	default:
 		status, v = http.StatusNotFound, map[string]string{"error": "no such control; GET /_sandbox/ lists them"}
 	}
@@ -117,94 +127,6 @@ func (s *Sandbox) controlDeliver(r *http.Request) (any, error) {
 	return map[string]any{"delivered": len(ids), "internet_message_ids": ids}, nil
 }
 
-// faultOrder is a fault as the control port takes it.
-type faultOrder struct {
-	Match Match `json:"match"`
-	Fault struct {
-		// Kind: fail_before, fail_after, reset_before, reset_after, delay, answer.
-		Kind        string `json:"kind"`
-		Status      int    `json:"status"`
-		Code        string `json:"code"`
-		RetryAfter  string `json:"retry_after"`
-		Delay       string `json:"delay"`
-		ContentType string `json:"content_type"`
-		Body        string `json:"body"`
-	} `json:"fault"`
-	// Count is how many requests it hits: default 1, -1 for ever.
-	Count int `json:"count"`
-	// Probability that it hits a matching request. Default 1.
-	Probability float64 `json:"probability"`
-	// Seed of the dice, so that a run can be repeated.
-	Seed uint64 `json:"seed"`
-}
-
-func (s *Sandbox) controlAddFault(r *http.Request) (any, error) {
-	o, err := readControl[faultOrder](r)
-	if err != nil {
-		return nil, err
-	}
-	fn, err := o.fn()
-	if err != nil {
-		return nil, err
-	}
-	if o.Count == 0 {
-		o.Count = 1
-	}
-	s.ControlN(o.Match, o.Count, fn)
-	return done(), nil
-}
-
-func (o faultOrder) fn() (ControlFunc, error) {
-	f := o.Fault
-	if f.Status == 0 {
-		f.Status = http.StatusServiceUnavailable
-	}
-	if f.Status < 200 || f.Status > 599 {
-		return nil, fmt.Errorf("status %d is out of range", f.Status)
-	}
-	if f.Code == "" {
-		f.Code = "ServiceUnavailable"
-	}
-	var fn ControlFunc
-	switch f.Kind {
-	case "fail_before":
-		fn = FailBefore(f.Status, f.Code, f.RetryAfter)
-	case "fail_after":
-		fn = FailAfterEffect(f.Status, f.Code)
-	case "reset_before":
-		fn = ResetBeforeEffect()
-	case "reset_after":
-		fn = ResetAfterEffect()
-	case "answer":
-		fn = AnswerWith(f.Status, f.ContentType, f.Body)
-	case "delay":
-		d, err := time.ParseDuration(f.Delay)
-		if err != nil || d <= 0 {
-			return nil, fmt.Errorf("delay %q is no duration such as 200ms", f.Delay)
-		}
-		fn = Delay(d)
-	default:
-		return nil, fmt.Errorf("kind %q is none of fail_before, fail_after, reset_before, reset_after, delay, answer", f.Kind)
-	}
-	if o.Probability > 0 && o.Probability < 1 {
-		return Sometimes(o.Probability, o.Seed, fn), nil
-	}
-	return fn, nil
-}
-
-// Sometimes lets fn see a request with a probability; the dice are seeded, so
-// that the same order of requests gives the same faults.
-func Sometimes(probability float64, seed uint64, fn ControlFunc) ControlFunc {
-	var mu sync.Mutex
-	dice := rand.New(rand.NewPCG(seed, 0))
-	return func(r *Request) bool {
-		mu.Lock()
-		hit := dice.Float64() < probability
-		mu.Unlock()
-		return hit && fn(r)
-	}
-}
-
 func (s *Sandbox) controlExpireDelta(r *http.Request) (any, error) {
 	in, err := readControl[struct {
 		Mailbox string `json:"mailbox"`
@@ -213,28 +135,6 @@ func (s *Sandbox) controlExpireDelta(r *http.Request) (any, error) {
 		err = fmt.Errorf("no mailbox %s", in.Mailbox)
 	}
 	return done(), err
-}
-
-func (s *Sandbox) controlRevoke(r *http.Request) (any, error) {
-	in, err := readControl[struct {
-		UPN string `json:"upn"`
-	}](r)
-	if err == nil {
-		s.RevokeSessions(in.UPN)
-	}
-	return done(), err
-}
-
-func (s *Sandbox) controlToken(r *http.Request) (any, error) {
-	in, err := readControl[struct {
-		UPN    string `json:"upn"`
-		Scopes string `json:"scopes"`
-	}](r)
-	if err != nil {
-		return nil, err
-	}
-	token, err := s.Token(in.UPN, in.Scopes)
-	return map[string]string{"access_token": token}, err
 }
 
 func (s *Sandbox) controlEffects(r *http.Request) []Effect {

@@ -4,8 +4,8 @@ package sandbox
 // options, Prefer odata.maxpagesize, $select, $filter on receivedDateTime (ge
 // and gt; 5,000 messages at most), $orderby=receivedDateTime desc, changeType,
 // $top (which ends the round early, as was seen), tombstones, expiry. Items that
-// only changed may come as parts (PartialUpdates). Left out: replays, empty
-// pages, delay between a change and its showing.
+// only changed may come as parts (PartialUpdates). Replays, empty pages and the
+// delay between a change and its showing are in delta_odd.go.
 // https://learn.microsoft.com/graph/api/message-delta
 //
 // Each folder keeps a log of changes in the order of one sequence. A round is
@@ -16,6 +16,7 @@ package sandbox
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -37,6 +38,7 @@ type deltaItem struct {
 
 func (c *call) messagesDelta() (*Answer, error) {
 	var page deltaPage
+	var sure int64
 	var token string
 	var err error
 	var v *view
@@ -49,7 +51,10 @@ func (c *call) messagesDelta() (*Answer, error) {
 		if v, err = c.viewOf(t.Select, t.Expand); err != nil {
 			return
 		}
-		if page, err = c.deltaPage(f, t, v); err != nil {
+		sure = t.Sure
+		if c.blankPage(&t) {
+			page = deltaPage{token: t, more: true}
+		} else if page, err = c.deltaPage(f, t, v); err != nil {
 			return
 		}
 		token = st.sealToken(page.token)
@@ -63,7 +68,7 @@ func (c *call) messagesDelta() (*Answer, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = c.appendDeltaItem(b, v, it, page.token.Start)
+		b = c.appendDeltaItem(b, v, it, sure)
 	}
 	link := `],"@odata.deltaLink":`
 	option := "$deltatoken="
@@ -84,22 +89,22 @@ func (c *call) deltaURL(folder uint64) string {
 	return c.base + "/v1.0" + user + "/mailfolders/" + makeID(idFolder, c.box.ID, folder, 0) + "/messages/delta"
 }
 
-func (c *call) appendDeltaItem(b []byte, v *view, it deltaItem, start int64) []byte {
+func (c *call) appendDeltaItem(b []byte, v *view, it deltaItem, sure int64) []byte {
 	const kind = `"@odata.type":"#microsoft.graph.message",`
 	if it.m == nil {
 		b = append(append(b, '{'), kind...)
 		b = appendString(append(b, `"id":`...), it.id)
 		return append(b, `,"@removed":{"reason":"deleted"}}`...)
 	}
-	if c.opts.partialUpdates && it.update {
+	if c.opts.partialUpdates && it.update && it.m.Born <= sure {
 		part := *v
 		part.properties = slices.DeleteFunc(slices.Clone(v.properties), func(p *property) bool {
-			return p.name != "parentFolderId" && it.m.Touched[p.name] <= start
+			return p.name != "parentFolderId" && it.m.Touched[p.name] <= sure
 		})
 		// What changed comes whatever $select said.
 		for i := range messageProperties {
 			p := &messageProperties[i]
-			if p.show != nil && !p.selected && it.m.Touched[p.name] > start && !slices.Contains(part.properties, p) {
+			if p.show != nil && !p.selected && it.m.Touched[p.name] > sure && !slices.Contains(part.properties, p) {
 				part.properties = append(part.properties, p)
 			}
 		}
@@ -110,7 +115,10 @@ func (c *call) appendDeltaItem(b []byte, v *view, it deltaItem, start int64) []b
 
 // deltaRound finds the folder and the round: that of the token, or a new one.
 func (c *call) deltaRound(st *state) (*folder, deltaToken, error) {
-	f, err := c.folderOf(c.params["mailFolder-id"])
+	f, err := c.folderAt()
+	if err == nil && f.Search != nil {
+		err = newError(http.StatusBadRequest, "ErrorInvalidUrlQuery", "Change tracking is not supported over a search folder.")
+	}
 	if err != nil {
 		return nil, deltaToken{}, err
 	}
@@ -120,17 +128,17 @@ func (c *call) deltaRound(st *state) (*folder, deltaToken, error) {
 		sealed = c.query.delta
 	}
 	if sealed == "" {
-		t := deltaToken{Box: c.box.ID, Folder: f.Key, Epoch: epoch, End: st.seq, First: true}
+		t := deltaToken{Box: c.box.ID, Folder: f.Key, Epoch: epoch, End: c.deltaEnd(st), First: true}
 		return f, t, c.deltaOptions(&t)
 	}
 	t, ok := st.openToken(sealed)
-	if !ok || t.Box != c.box.ID || t.Folder != f.Key || t.Epoch != epoch {
+	if !ok || t.Box != c.box.ID || t.Kind != "" || t.Folder != f.Key || t.Epoch != epoch || t.forgotten(f.Floor) {
 		return nil, t, newError(c.opts.deltaLostStatus, c.opts.deltaLostCode,
 			"The sync state generation is not found. The delta token is expired and data must be synchronized again.").
 			with("Location", c.deltaURL(f.Key))
 	}
 	if t.End == 0 { // a deltaLink begins the next round
-		t.Start, t.End, t.First, t.Given, t.Before = t.After, st.seq, false, 0, nil
+		c.beginRound(st, &t)
 	}
 	return f, t, nil
 }
@@ -146,8 +154,8 @@ func (c *call) deltaOptions(t *deltaToken) error {
 	default:
 		return newError(http.StatusBadRequest, "ErrorInvalidUrlQuery", "Only $orderby=receivedDateTime desc is supported for this delta function.")
 	}
-	if q.skip > 0 || q.count {
-		return newError(http.StatusBadRequest, "ErrorInvalidUrlQuery", "$skip and $count are not supported for this delta function.")
+	if q.skip > 0 || q.count || q.search != "" {
+		return newError(http.StatusBadRequest, "ErrorInvalidUrlQuery", "$skip, $count and $search are not supported for this delta function.")
 	}
 	if !slices.Contains([]string{"", "created", "updated", "deleted"}, t.Changes) {
 		return newError(http.StatusBadRequest, "ErrorInvalidUrlQuery", "The value '%s' of changeType is not supported.", q.changes)
@@ -185,7 +193,16 @@ func (c *call) deltaPage(f *folder, t deltaToken, v *view) (deltaPage, error) {
 	if c.prefer.pageSize > 0 {
 		size = c.prefer.pageSize
 	}
-	limit := size
+	page := deltaPage{}
+	for _, key := range t.takeAgain(size) {
+		// One that came back after this round may be gone before the next, which
+		// would not tell of that.
+		if m := f.messages[key]; m != nil && m.Born <= t.End && fits(m.Received) {
+			page.items = append(page.items, deltaItem{m: m})
+		}
+	}
+	again := len(page.items)
+	limit := size - again
 	ended := false // by a limit that ends the whole round
 	if t.First && t.Filter != "" && t.Given+limit >= c.opts.deltaFilterLimit {
 		limit, ended = c.opts.deltaFilterLimit-t.Given, true
@@ -193,21 +210,31 @@ func (c *call) deltaPage(f *folder, t deltaToken, v *view) (deltaPage, error) {
 	if t.Top > 0 && t.Given+limit >= t.Top {
 		limit, ended = t.Top-t.Given, true
 	}
-	page := deltaPage{token: t}
+	page.token = t
+	limit += again
 	if t.First && t.Newest {
 		page.more = f.newest(&page, limit, fits)
 	} else {
 		page.more = f.since(&page, limit, v, fits)
 	}
-	page.token.Given += len(page.items)
+	page.token.Given += len(page.items) - again
+	for _, it := range page.items[again:] {
+		if it.m != nil {
+			c.noteTold(&page.token, it.m.Key, it.m.Seq)
+		}
+	}
 	page.more = page.more && !ended
 	if !page.more {
 		// The next round begins where this one was to end, also when a limit
 		// ended it: that is the oddity of $top and of filtered rounds.
-		page.token = deltaToken{
-			Box: t.Box, Folder: t.Folder, Epoch: t.Epoch, After: t.End, Start: t.Start,
-			Select: t.Select, Expand: t.Expand, Filter: t.Filter, Changes: t.Changes,
-		}
+		page.token = page.token.endRound()
+		page.token.passedOver(t.Sure, f.log, func(e change) iter.Seq[int64] {
+			m := f.messages[e.Key]
+			if m == nil {
+				return writesOf(0, nil)
+			}
+			return writesOf(m.Born, m.Touched)
+		})
 	}
 	return page, nil
 }

@@ -14,18 +14,33 @@ import (
 
 type deltaToken struct {
 	Box    string `json:"b"`
-	Folder uint64 `json:"f"`
-	Epoch  int64  `json:"e"` // of the sandbox plus that of the mailbox
+	Kind   string `json:"k,omitempty"` // of entities; "": messages
+	Folder uint64 `json:"f"`           // or the place of entities
+	Epoch  int64  `json:"e"`           // of the sandbox plus that of the mailbox
 
 	// A round tells of the changes after Start up to and with End. After is
 	// where the next page begins. In a deltaLink End is 0.
 	Start int64 `json:"s,omitempty"`
 	After int64 `json:"a,omitempty"`
 	End   int64 `json:"n,omitempty"`
+	// Every write up to Sure has been told of, so that of an older item the parts
+	// that changed since are enough. It is below Start where an item changed once
+	// more while a round was read: that round passed over it.
+	Sure int64 `json:"u,omitempty"`
 	// First says that it is the first round: no departures, and the limit on
 	// filtered rounds. Given counts its items.
 	First bool `json:"i,omitempty"`
-	Given int  `json:"g,omitempty"`
+	// Issued is when the directory gave the token, in Unix seconds.
+	Issued int64 `json:"d,omitempty"`
+	Given  int   `json:"g,omitempty"`
+	// AfterKey is where the next page begins among folders, of which one write
+	// may change several.
+	AfterKey uint64 `json:"ak,omitempty"`
+	// Pages counts those of the round, Blank says that an empty one was the last,
+	// Again lists what will be told again; see delta_odd.go.
+	Pages int      `json:"pg,omitempty"`
+	Blank bool     `json:"bl,omitempty"`
+	Again []uint64 `json:"ag,omitempty"`
 	// Before is the position in a first round with $orderby.
 	Before *position `json:"p,omitempty"`
 
@@ -35,6 +50,7 @@ type deltaToken struct {
 	Newest  bool     `json:"o,omitempty"` // $orderby=receivedDateTime desc
 	Top     int      `json:"t,omitempty"`
 	Changes string   `json:"c,omitempty"`
+	Hidden  bool     `json:"h,omitempty"` // includeHiddenFolders
 }
 
 type position struct {

@@ -3,7 +3,8 @@ package sandbox
 // The ledger of effects: every mail that was accepted to be sent and every item
 // that was created through Graph, with the request that did it. A test compares
 // it with what the client believes. Mail that the outside world delivers is not
-// in it.
+// in it. With Keep only the newest entries are there, and Stats says how many are
+// not.
 
 import (
 	"slices"
@@ -54,9 +55,37 @@ func (t *tx) note(c *call, kind EffectKind, m *message, item, what string) {
 	t.do(record{Effect: &e})
 }
 
+// noteEntity writes the creation of an entity.
+func (t *tx) noteEntity(c *call, e *entity) {
+	t.note(c, EffectCreated, nil, c.idOf(e), e.Type)
+}
+
 // Effects lists the ledger in its order.
 func (s *Sandbox) Effects() []Effect {
 	var list []Effect
-	s.read(func(st *state) { list = slices.Clone(st.effects) })
+	s.read(func(st *state) { list = slices.Clone(st.ledger()) })
 	return list
+}
+
+// addEffect forgets in lumps, so that a bounded ledger costs no more than one
+// without a bound.
+func (st *state) addEffect(e Effect) {
+	st.effects = append(st.effects, e)
+	if n := st.keepEffects; n > 0 && len(st.effects) >= 2*n {
+		st.effectsGone += int64(len(st.effects) - n)
+		st.effects = append(make([]Effect, 0, 2*n), st.effects[len(st.effects)-n:]...)
+	}
+}
+
+// ledger is what is remembered of the effects; the slice must not be changed.
+func (st *state) ledger() []Effect {
+	if n := st.keepEffects; n > 0 && len(st.effects) > n {
+		return st.effects[len(st.effects)-n:]
+	}
+	return st.effects
+}
+
+// forgottenEffects counts those that the ledger no longer has.
+func (st *state) forgottenEffects() int64 {
+	return st.effectsGone + int64(len(st.effects)-len(st.ledger()))
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -19,11 +20,22 @@ type graphError struct {
 	code    string
 	message string
 	header  http.Header
+	// innerCode and innerMessage are in innerError of Graph's own 429, the
+	// first as its status, too.
+	innerCode, innerMessage string
 }
 
 // Error makes graphError an error, so that handlers can return it.
 func (e *graphError) Error() string {
 	return fmt.Sprintf("%d %s: %s", e.status, e.code, e.message)
+}
+
+// innerStatus is the inner code where it is one of HTTP's.
+func (e *graphError) innerStatus() string {
+	if _, err := strconv.Atoi(e.innerCode); err != nil {
+		return ""
+	}
+	return e.innerCode
 }
 
 func newError(status int, code, format string, args ...any) *graphError {
@@ -80,9 +92,12 @@ type errorBodyInner struct {
 }
 
 type innerError struct {
+	Code            string `json:"code,omitempty"`
 	Date            string `json:"date"`
+	Message         string `json:"message,omitempty"`
 	RequestID       string `json:"request-id"`
 	ClientRequestID string `json:"client-request-id"`
+	Status          string `json:"status,omitempty"`
 }
 
 // answer turns the error into the bytes that go out.
@@ -94,6 +109,9 @@ func (e *graphError) answer(requestID, clientRequestID string, now time.Time) *A
 			Date:            now.UTC().Format("2006-01-02T15:04:05"),
 			RequestID:       requestID,
 			ClientRequestID: clientRequestID,
+			Code:            e.innerCode,
+			Message:         e.innerMessage,
+			Status:          e.innerStatus(),
 		},
 	}})
 	if err != nil { // three strings cannot fail to marshal

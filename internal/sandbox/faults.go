@@ -4,16 +4,15 @@ package sandbox
 // function may answer in the place of the sandbox, let the sandbox do its work
 // and change the answer, delay, hold or cut the connection; or only look and
 // pass on. One-shot by default, kept on demand, and safe to add from inside
-// one. The same powers are on the HTTP control port (control_http.go).
+// one. The rules that they are kept in are in faults_rules.go, the functions in
+// faults_kinds.go, faults_throttle.go, faults_content.go and faults_links.go. The
+// same powers are on the HTTP control port (control_faults.go).
 
 import (
 	"encoding/json"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +26,11 @@ type Match struct {
 	Route string `json:"route,omitempty"`
 	// Mailbox is the UPN or object id of the mailbox.
 	Mailbox string `json:"mailbox,omitempty"`
+	// Query is a part of the query as it is on the wire, such as deltatoken
+	// or skiptoken. Letter case does not matter.
+	Query string `json:"query,omitempty"`
+	// App is the client id.
+	App string `json:"app,omitempty"`
 }
 
 // Answer is what goes back to the client.
@@ -34,13 +38,34 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	// Reset cuts the connection instead of answering.
+	// Reset cuts the connection with a TCP reset: instead of answering, or
+	// with Cut within the body.
 	Reset bool
+	// Cut is how many bytes of the body go out before the connection is cut,
+	// though Content-Length promises all of it; at least the last byte is
+	// kept back. 0: the body goes out whole. -1: only the head goes out.
+	Cut int
+	// Gone closes the connection behind the answer, of which the answer says
+	// nothing: the client may find out with its next request.
+	Gone bool
+	// Drip sends the body in pieces with a pause after each.
+	Drip Drip
+}
+
+// Drip is a body that comes slowly. The request has left its slot of the
+// mailbox by then.
+type Drip struct {
+	// Bytes of a piece. 0: 1 byte.
+	Bytes int
+	// Every is the pause after a piece. 0: no pauses.
+	Every time.Duration
 }
 
 // Request is what a control function sees, and what it tells the sandbox to do.
 type Request struct {
 	ID, Method, Path, RawQuery, Route string
+	// URL is the whole address, as the links of answers begin.
+	URL string
 	// App is the client id that sent it; empty at the sign-in.
 	App string
 	// Mailbox is the UPN of the mailbox; empty where there is none.
@@ -48,6 +73,7 @@ type Request struct {
 	Header  http.Header
 	Body    []byte
 
+	plain  string // the route, for matching
 	answer *Answer
 	after  []func(*Answer)
 	delay  time.Duration
@@ -78,99 +104,13 @@ func (r *Request) Delay(d time.Duration) { r.delay += d }
 // Hold makes the request wait until ch is closed, in its slot of the mailbox.
 func (r *Request) Hold(ch <-chan struct{}) { r.hold = append(r.hold, ch) }
 
-// ControlFunc looks at a request and says whether it dealt with it. When it
-// did, no other control function sees the request, and a one-shot function is
-// used up. It must not wait: use [Request.Delay] and [Request.Hold].
-type ControlFunc func(r *Request) (handled bool)
-
-// Rule is a control function in use.
-type Rule struct {
-	match Match
-	fn    ControlFunc
-	book  *faultBook
-
-	mu    sync.Mutex
-	left  int // -1: kept
-	hits  atomic.Int64
-	used  chan struct{}
-	first sync.Once
-}
-
-// Hits counts the requests that the function dealt with.
-func (r *Rule) Hits() int { return int(r.hits.Load()) }
-
-// Used is closed when the function has dealt with a request.
-func (r *Rule) Used() <-chan struct{} { return r.used }
-
-// Remove takes the function out of use.
-func (r *Rule) Remove() {
-	r.book.mu.Lock()
-	defer r.book.mu.Unlock()
-	r.book.rules = slices.DeleteFunc(r.book.rules, func(o *Rule) bool { return o == r })
-}
-
-type faultBook struct {
-	mu    sync.Mutex
-	rules []*Rule
-}
-
-// Control puts fn in use until it has dealt with one request.
-func (s *Sandbox) Control(m Match, fn ControlFunc) *Rule { return s.ControlN(m, 1, fn) }
-
-// KeepControl puts fn in use until its rule is removed.
-func (s *Sandbox) KeepControl(m Match, fn ControlFunc) *Rule { return s.ControlN(m, -1, fn) }
-
-// ControlN puts fn in use until it has dealt with n requests; -1 keeps it.
-func (s *Sandbox) ControlN(m Match, n int, fn ControlFunc) *Rule {
-	r := &Rule{match: m, fn: fn, book: &s.faults, left: n, used: make(chan struct{})}
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.rules = append(s.faults.rules, r)
-	return r
-}
-
-// ClearControls takes all control functions out of use.
-func (s *Sandbox) ClearControls() {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.rules = nil
-}
-
-// control shows a request to the functions, in the order they were added.
-func (s *Sandbox) control(r *Request, mailboxID string) (handled bool) {
-	s.faults.mu.Lock()
-	rules := slices.Clone(s.faults.rules)
-	s.faults.mu.Unlock()
-	for _, rule := range rules {
-		if rule.match.fits(r, mailboxID) && rule.try(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// try runs one function, one request at a time, so that a one-shot function
-// deals with exactly one of two requests that arrive together.
-func (r *Rule) try(req *Request) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.left == 0 || !r.fn(req) {
-		return false
-	}
-	r.hits.Add(1)
-	if r.left > 0 {
-		if r.left--; r.left == 0 {
-			r.Remove()
-		}
-	}
-	r.first.Do(func() { close(r.used) })
-	return true
-}
-
-func (m Match) fits(r *Request, mailboxID string) bool {
+// fits says whether a request is meant; route is the plain form of Match.Route.
+func (m Match) fits(r *Request, route, mailboxID string) bool {
 	switch {
 	case m.Method != "" && !strings.EqualFold(m.Method, r.Method):
-	case m.Route != "" && plainRoute(m.Route) != plainRoute(r.Route):
+	case m.App != "" && !strings.EqualFold(m.App, r.App):
+	case m.Query != "" && !strings.Contains(strings.ToLower(r.RawQuery), strings.ToLower(m.Query)):
+	case route != "" && route != r.plainRoute():
 	case m.Mailbox != "" && !strings.EqualFold(m.Mailbox, r.Mailbox) && !strings.EqualFold(m.Mailbox, mailboxID):
 	default:
 		return true
@@ -189,6 +129,14 @@ func plainRoute(route string) string {
 	return routeUser.ReplaceAllString(routeNames.ReplaceAllString(route, "{}"), "/me")
 }
 
+// plainRoute is computed once for all the rules that ask.
+func (r *Request) plainRoute() string {
+	if r.plain == "" {
+		r.plain = plainRoute(r.Route)
+	}
+	return r.plain
+}
+
 // obey carries out what the control functions asked for before the work.
 func (s *Sandbox) obey(r *Request) {
 	if r.delay > 0 {
@@ -199,67 +147,6 @@ func (s *Sandbox) obey(r *Request) {
 		case <-ch:
 		case <-s.stop:
 		}
-	}
-}
-
-func failAnswer(id, clientID string, status int, code, retryAfter string) *Answer {
-	e := newError(status, code, "A fault that the sandbox was told to make.")
-	if retryAfter != "" {
-		e = e.with("Retry-After", retryAfter)
-	}
-	return e.answer(id, clientID, time.Now())
-}
-
-// FailBefore answers with an error and no effect. retryAfter, if not empty, is
-// the header's text as it stands.
-func FailBefore(status int, code, retryAfter string) ControlFunc {
-	return func(r *Request) bool {
-		r.Fail(status, code, retryAfter)
-		return true
-	}
-}
-
-// FailAfterEffect lets the request have its effect and then answers with an
-// error, as a gateway does that lost sight of what stands behind it.
-func FailAfterEffect(status int, code string) ControlFunc {
-	return func(r *Request) bool {
-		id, clientID := r.ID, r.Header.Get("client-request-id")
-		r.After(func(a *Answer) { *a = *failAnswer(id, clientID, status, code, "") })
-		return true
-	}
-}
-
-// ResetBeforeEffect cuts the connection before the request has any effect.
-func ResetBeforeEffect() ControlFunc {
-	return func(r *Request) bool {
-		r.Reset()
-		return true
-	}
-}
-
-// ResetAfterEffect lets the request have its effect and then cuts the
-// connection without an answer.
-func ResetAfterEffect() ControlFunc {
-	return func(r *Request) bool {
-		r.After(func(a *Answer) { a.Reset = true })
-		return true
-	}
-}
-
-// Delay makes the request wait d before it is done.
-func Delay(d time.Duration) ControlFunc {
-	return func(r *Request) bool {
-		r.Delay(d)
-		return true
-	}
-}
-
-// AnswerWith answers with a status and body, and has no effect: for bodies that
-// are not Graph's, such as a proxy's HTML page.
-func AnswerWith(status int, contentType, body string) ControlFunc {
-	return func(r *Request) bool {
-		r.Answer(Answer{Status: status, Header: http.Header{"Content-Type": {contentType}}, Body: []byte(body)})
-		return true
 	}
 }
 

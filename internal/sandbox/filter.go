@@ -1,49 +1,72 @@
 package sandbox
 
-// $filter on messages. Modelled: and, or, not, parentheses; eq ne gt ge lt le;
-// startswith, contains; categories/any and singleValueExtendedProperties/any.
-// Left out: arithmetic, date functions, in, has, endswith, collections of
-// recipients. What is left out is refused, as a filter that is ignored would
-// answer wrong.
+// $filter, over messages (message_filter.go) and entities (entity_filter.go).
+// Modelled: and, or, not, parentheses; eq ne gt ge lt le in; startswith, endswith,
+// contains; any over collections and over single- and multi-value extended
+// properties. Left out: arithmetic, date functions, has, all. What is left out is
+// refused, as a filter that is ignored would answer wrong.
 // https://learn.microsoft.com/graph/filter-query-parameter
 
 import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // condition is a compiled filter.
-type condition func(m *message) bool
+type condition[T any] func(T) bool
 
-// filter is a compiled $filter with the properties it names, in order.
-type filter struct {
-	test       condition
+// filter is a compiled $filter with the properties it names, in order. The zero
+// value lets everything pass and has no test.
+type filter[T any] struct {
+	test       condition[T]
 	properties []string
 }
 
-type filterReader struct {
+// getter reads a property: a text, a bool, a float64, a time.Time or nil.
+type getter[T any] func(T) any
+
+// filterFields are what a filter may name.
+type filterFields[T any] struct {
+	typeName string // in error texts
+	// property finds the getter of a path such as from/emailAddress/address, by
+	// lower-case name; nil where there is none. isTime says that it is compared
+	// with dates.
+	property func(name string) (get getter[T], isTime bool)
+	// elements finds a collection for any(); nil where there is none.
+	elements func(name string) func(T) []any
+	// extended and multi are the extended properties; nil where there are none.
+	extended func(T) []extendedProperty
+	multi    func(T) []multiProperty
+}
+
+type filterReader[T any] struct {
+	fields     filterFields[T]
 	toks       []string
 	pos        int
 	properties []string
 }
 
-func parseFilter(text string) (filter, error) {
+func parseFilter[T any](text string, fields filterFields[T]) (filter[T], error) {
+	if text == "" {
+		return filter[T]{}, nil
+	}
 	toks, err := filterTokens(text)
 	if err != nil {
-		return filter{}, err
+		return filter[T]{}, err
 	}
-	r := &filterReader{toks: toks}
+	r := &filterReader[T]{fields: fields, toks: toks}
 	test, err := r.or()
 	if err != nil {
-		return filter{}, err
+		return filter[T]{}, err
 	}
 	if r.pos != len(r.toks) {
-		return filter{}, errFilter("unexpected '%s'", r.toks[r.pos])
+		return filter[T]{}, errFilter("unexpected '%s'", r.toks[r.pos])
 	}
-	return filter{test, r.properties}, nil
+	return filter[T]{test, r.properties}, nil
 }
 
 func errFilter(format string, args ...any) *graphError {
@@ -95,14 +118,14 @@ func insideTime(text string, i int) bool {
 	return digit(i-1) && digit(i+1)
 }
 
-func (r *filterReader) peek() string {
+func (r *filterReader[T]) peek() string {
 	if r.pos < len(r.toks) {
 		return r.toks[r.pos]
 	}
 	return ""
 }
 
-func (r *filterReader) accept(tok string) bool {
+func (r *filterReader[T]) accept(tok string) bool {
 	if strings.EqualFold(r.peek(), tok) {
 		r.pos++
 		return true
@@ -110,61 +133,61 @@ func (r *filterReader) accept(tok string) bool {
 	return false
 }
 
-func (r *filterReader) expect(tok string) error {
+func (r *filterReader[T]) expect(tok string) error {
 	if !r.accept(tok) {
 		return errFilter("'%s' expected, not '%s'", tok, r.peek())
 	}
 	return nil
 }
 
-func (r *filterReader) or() (condition, error) {
+func (r *filterReader[T]) or() (condition[T], error) {
 	left, err := r.and()
 	for err == nil && r.accept("or") {
-		var right condition
+		var right condition[T]
 		if right, err = r.and(); err == nil {
 			l := left
-			left = func(m *message) bool { return l(m) || right(m) }
+			left = func(m T) bool { return l(m) || right(m) }
 		}
 	}
 	return left, err
 }
 
-func (r *filterReader) and() (condition, error) {
+func (r *filterReader[T]) and() (condition[T], error) {
 	left, err := r.not()
 	for err == nil && r.accept("and") {
-		var right condition
+		var right condition[T]
 		if right, err = r.not(); err == nil {
 			l := left
-			left = func(m *message) bool { return l(m) && right(m) }
+			left = func(m T) bool { return l(m) && right(m) }
 		}
 	}
 	return left, err
 }
 
-func (r *filterReader) not() (condition, error) {
+func (r *filterReader[T]) not() (condition[T], error) {
 	switch {
 	case r.accept("not"):
 		inner, err := r.not()
-		return func(m *message) bool { return !inner(m) }, err
+		return func(m T) bool { return !inner(m) }, err
 	case r.accept("("):
 		inner, err := r.or()
 		if err == nil {
 			err = r.expect(")")
 		}
 		return inner, err
-	case strings.EqualFold(r.peek(), "startswith") || strings.EqualFold(r.peek(), "contains"):
+	case slices.Contains([]string{"startswith", "endswith", "contains"}, strings.ToLower(r.peek())):
 		return r.function()
 	}
 	return r.comparison()
 }
 
-func (r *filterReader) function() (condition, error) {
-	begins := strings.EqualFold(r.peek(), "startswith")
+func (r *filterReader[T]) function() (condition[T], error) {
+	name := strings.ToLower(r.peek())
 	r.pos++
 	if err := r.expect("("); err != nil {
 		return nil, err
 	}
-	get, err := r.property(r.peek())
+	get, _, err := r.property(r.peek())
 	if err != nil {
 		return nil, err
 	}
@@ -178,65 +201,101 @@ func (r *filterReader) function() (condition, error) {
 	}
 	r.pos++
 	want = strings.ToLower(want)
-	return func(m *message) bool {
+	return func(m T) bool {
 		have, _ := get(m).(string)
-		if have = strings.ToLower(have); begins {
+		switch have = strings.ToLower(have); name {
+		case "startswith":
 			return strings.HasPrefix(have, want)
+		case "endswith":
+			return strings.HasSuffix(have, want)
 		}
 		return strings.Contains(have, want)
 	}, r.expect(")")
 }
 
-func (r *filterReader) comparison() (condition, error) {
+func (r *filterReader[T]) comparison() (condition[T], error) {
 	name := r.peek()
 	r.pos++
 	if collection, ok := strings.CutSuffix(strings.ToLower(name), "/any"); ok {
 		return r.any(collection)
 	}
-	get, err := r.property(name)
+	get, isTime, err := r.property(name)
 	if err != nil {
 		return nil, err
+	}
+	if r.accept("in") {
+		return r.oneOf(get)
 	}
 	op, want, err := r.operand()
 	if err != nil {
 		return nil, err
 	}
-	if t, isTime := get(&message{}).(time.Time); isTime {
-		_ = t
-		if _, ok := want.(time.Time); !ok {
-			return nil, errFilter("'%s' is compared with something that is not a date", name)
+	if _, ok := want.(time.Time); isTime && !ok && want != nil {
+		return nil, errFilter("'%s' is compared with something that is not a date", name)
+	}
+	return func(m T) bool { return holds(op, get(m), want) }, nil
+}
+
+// oneOf reads the list of in ('a','b').
+func (r *filterReader[T]) oneOf(get getter[T]) (condition[T], error) {
+	if err := r.expect("("); err != nil {
+		return nil, err
+	}
+	var list []any
+	for {
+		want, err := readLiteral(r.peek())
+		if err != nil {
+			return nil, err
+		}
+		r.pos++
+		list = append(list, want)
+		if !r.accept(",") {
+			break
 		}
 	}
-	return func(m *message) bool { return holds(op, get(m), want) }, nil
+	return func(m T) bool {
+		have := get(m)
+		return slices.ContainsFunc(list, func(want any) bool { return holds("eq", have, want) })
+	}, r.expect(")")
 }
 
 // operand reads an operator and a literal.
-func (r *filterReader) operand() (op string, value any, err error) {
+func (r *filterReader[T]) operand() (op string, value any, err error) {
 	op = strings.ToLower(r.peek())
 	if !slices.Contains([]string{"eq", "ne", "gt", "ge", "lt", "le"}, op) {
 		return "", nil, errFilter("an operator expected, not '%s'", op)
 	}
 	r.pos++
-	lit := r.peek()
+	value, err = readLiteral(r.peek())
 	r.pos++
+	return op, value, err
+}
+
+// readLiteral reads a text, a Boolean, null, a number or a date.
+func readLiteral(lit string) (any, error) {
 	if text, ok := strings.CutPrefix(lit, "'"); ok {
-		return op, text, nil
+		return text, nil
 	}
 	switch strings.ToLower(lit) {
 	case "true":
-		return op, true, nil
+		return true, nil
 	case "false":
-		return op, false, nil
+		return false, nil
 	case "null":
-		return op, nil, nil
+		return nil, nil
 	}
-	if t, err := time.Parse(time.RFC3339, lit); err == nil {
-		return op, t, nil
+	if n, err := strconv.ParseFloat(lit, 64); err == nil {
+		return n, nil
 	}
-	if t, err := time.Parse("2006-01-02", lit); err == nil {
-		return op, t, nil
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02"} {
+		if t, err := time.Parse(layout, lit); err == nil {
+			return t, nil
+		}
 	}
-	return "", nil, errFilter("'%s' is no literal that the sandbox knows", lit)
+	if guidPattern.MatchString(lit) {
+		return lit, nil
+	}
+	return nil, errFilter("'%s' is no literal that the sandbox knows", lit)
 }
 
 // holds compares. Texts compare without regard to case, as in Exchange.
@@ -255,6 +314,12 @@ func holds(op string, have, want any) bool {
 			return false
 		}
 		c = cmp.Compare(strings.ToLower(h), strings.ToLower(w))
+	case float64:
+		h, ok := have.(float64)
+		if !ok {
+			return false
+		}
+		c = cmp.Compare(h, w)
 	default:
 		if have != want {
 			c = 1
@@ -279,7 +344,7 @@ func holds(op string, have, want any) bool {
 }
 
 // any reads collection/any(x: …).
-func (r *filterReader) any(collection string) (condition, error) {
+func (r *filterReader[T]) any(collection string) (condition[T], error) {
 	if err := r.expect("("); err != nil {
 		return nil, err
 	}
@@ -288,27 +353,60 @@ func (r *filterReader) any(collection string) (condition, error) {
 	if err := r.expect(":"); err != nil {
 		return nil, err
 	}
-	switch collection {
-	case "categories":
-		if err := r.expect(v); err != nil {
-			return nil, err
-		}
-		op, want, err := r.operand()
-		if err != nil {
-			return nil, err
-		}
-		r.properties = append(r.properties, collection)
-		return func(m *message) bool {
-			return slices.ContainsFunc(m.Categories, func(have string) bool { return holds(op, have, want) })
-		}, r.expect(")")
-	case "singlevalueextendedproperties":
+	switch {
+	case collection == "singlevalueextendedproperties" && r.fields.extended != nil:
 		return r.anyExtended(v)
+	case collection == "multivalueextendedproperties" && r.fields.multi != nil:
+		return r.anyMulti(v)
 	}
-	return nil, errFilter("any() over '%s' is not supported", collection)
+	var elements func(T) []any
+	if r.fields.elements != nil {
+		elements = r.fields.elements(collection)
+	}
+	if elements == nil {
+		return nil, errFilter("any() over '%s' is not supported", collection)
+	}
+	inner := &filterReader[any]{toks: r.toks, pos: r.pos, fields: elementFields(v)}
+	test, err := inner.or()
+	if err != nil {
+		return nil, err
+	}
+	r.pos = inner.pos
+	r.properties = append(r.properties, collection)
+	return func(m T) bool { return slices.ContainsFunc(elements(m), test) }, r.expect(")")
+}
+
+// elementFields are the paths below the variable of an any().
+func elementFields(v string) filterFields[any] {
+	return filterFields[any]{typeName: "element", property: func(name string) (getter[any], bool) {
+		if strings.EqualFold(name, v) {
+			return func(e any) any { return e }, false
+		}
+		path, ok := strings.CutPrefix(name, strings.ToLower(v)+"/")
+		if !ok {
+			return nil, false
+		}
+		return func(e any) any { return member(e, path) }, false
+	}}
+}
+
+// member follows a lower-case path through objects.
+func member(v any, path string) any {
+	for name := range strings.SplitSeq(path, "/") {
+		obj, _ := v.(map[string]any)
+		v = nil
+		for key, value := range obj {
+			if strings.EqualFold(key, name) {
+				v = value
+				break
+			}
+		}
+	}
+	return v
 }
 
 // anyExtended reads ep/id eq '…' and ep/value eq '…', in either order.
-func (r *filterReader) anyExtended(v string) (condition, error) {
+func (r *filterReader[T]) anyExtended(v string) (condition[T], error) {
 	var id, value, valueOp string
 	for {
 		member := strings.ToLower(r.peek())
@@ -343,8 +441,9 @@ func (r *filterReader) anyExtended(v string) (condition, error) {
 		return nil, errFilter("any() over extended properties needs the id")
 	}
 	r.properties = append(r.properties, "singlevalueextendedproperties")
-	return func(m *message) bool {
-		i := slices.IndexFunc(m.Extended, func(p extendedProperty) bool { return strings.EqualFold(p.ID, id) })
+	return func(m T) bool {
+		have := r.fields.extended(m)
+		i := slices.IndexFunc(have, func(p extendedProperty) bool { return strings.EqualFold(p.ID, id) })
 		switch {
 		case valueOp == "ne null":
 			return i >= 0
@@ -355,112 +454,120 @@ func (r *filterReader) anyExtended(v string) (condition, error) {
 		case valueOp == "":
 			return true
 		}
-		var have string
-		_ = json.Unmarshal(m.Extended[i].Value, &have) // not a text: never equal
-		return holds(valueOp, have, value)
+		var text string
+		_ = json.Unmarshal(have[i].Value, &text) // not a text: never equal
+		return holds(valueOp, text, value)
+	}, r.expect(")")
+}
+
+// anyMulti reads any(ep: ep/id eq '…' and ep/value/any(v: v eq '…')) or without
+// the value.
+func (r *filterReader[T]) anyMulti(v string) (condition[T], error) {
+	inner := &filterReader[any]{toks: r.toks, pos: r.pos, fields: filterFields[any]{
+		typeName: "multiValueLegacyExtendedProperty",
+		property: elementFields(v).property,
+		elements: func(name string) func(any) []any {
+			path, ok := strings.CutPrefix(name, strings.ToLower(v)+"/")
+			if !ok {
+				return nil
+			}
+			return func(e any) []any { list, _ := member(e, path).([]any); return list }
+		},
+	}}
+	test, err := inner.or()
+	if err != nil {
+		return nil, err
+	}
+	r.pos = inner.pos
+	r.properties = append(r.properties, "multivalueextendedproperties")
+	return func(m T) bool {
+		return slices.ContainsFunc(r.fields.multi(m), func(p multiProperty) bool {
+			values := make([]any, len(p.Value))
+			for i, value := range p.Value {
+				values[i] = value
+			}
+			return test(map[string]any{"id": p.ID, "value": values})
+		})
 	}, r.expect(")")
 }
 
 // property resolves a name to a getter and notes it.
-func (r *filterReader) property(name string) (func(*message) any, error) {
+func (r *filterReader[T]) property(name string) (getter[T], bool, error) {
 	key := strings.ToLower(name)
-	get := sortable(key)
+	get, isTime := r.fields.property(key)
 	if get == nil {
-		return nil, errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.Message'.", name)
+		return nil, false, errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.%s'.", name, r.fields.typeName)
 	}
 	r.properties = append(r.properties, key)
-	return get, nil
+	return get, isTime, nil
 }
 
-// sortable returns the getter of a property that $filter and $orderby know, by
-// lower-case name, or nil.
-func sortable(name string) func(*message) any {
-	at := func(get func(*message) int64) func(*message) any {
-		return func(m *message) any { return time.Unix(get(m), 0) }
-	}
-	who := func(get func(*message) *recipient, name bool) func(*message) any {
-		return func(m *message) any {
-			r := get(m)
-			switch {
-			case r == nil:
-				return ""
-			case name:
-				return r.EmailAddress.Name
-			}
-			return r.EmailAddress.Address
-		}
-	}
-	from := func(m *message) *recipient { return m.From }
-	sender := func(m *message) *recipient { return m.Sender }
-	switch name {
-	case "receiveddatetime":
-		return at(func(m *message) int64 { return m.Received })
-	case "sentdatetime":
-		return at(func(m *message) int64 { return m.Sent })
-	case "createddatetime":
-		return at(func(m *message) int64 { return m.Created })
-	case "lastmodifieddatetime":
-		return at(func(m *message) int64 { return m.Modified })
-	case "subject":
-		return func(m *message) any { return m.Subject }
-	case "internetmessageid":
-		return func(m *message) any { return m.InternetID }
-	case "conversationid":
-		return func(m *message) any { return m.Conversation }
-	case "importance":
-		return func(m *message) any { return m.Importance }
-	case "inferenceclassification":
-		return func(m *message) any { return m.Inference }
-	case "isread":
-		return func(m *message) any { return m.IsRead }
-	case "isdraft":
-		return func(m *message) any { return m.IsDraft }
-	case "hasattachments":
-		return func(m *message) any { return len(m.Attachments) > 0 }
-	case "flag/flagstatus":
-		return func(m *message) any { return m.Flag.FlagStatus }
-	case "from/emailaddress/address":
-		return who(from, false)
-	case "from/emailaddress/name":
-		return who(from, true)
-	case "sender/emailaddress/address":
-		return who(sender, false)
-	case "sender/emailaddress/name":
-		return who(sender, true)
-	}
-	return nil
-}
-
-// compareValues orders two values of one property.
+// compareValues orders two values of one property; what has none goes first.
 func compareValues(a, b any) int {
 	switch x := a.(type) {
 	case time.Time:
-		return x.Compare(b.(time.Time))
-	case string:
-		return cmp.Compare(strings.ToLower(x), strings.ToLower(b.(string)))
-	case bool:
-		switch y := b.(bool); {
-		case x == y:
-			return 0
-		case !x:
-			return -1
+		if y, ok := b.(time.Time); ok {
+			return x.Compare(y)
 		}
-		return 1
+	case string:
+		if y, ok := b.(string); ok {
+			return cmp.Compare(strings.ToLower(x), strings.ToLower(y))
+		}
+	case float64:
+		if y, ok := b.(float64); ok {
+			return cmp.Compare(x, y)
+		}
+	case bool:
+		if y, ok := b.(bool); ok {
+			switch {
+			case x == y:
+				return 0
+			case !x:
+				return -1
+			}
+			return 1
+		}
 	}
-	return 0
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return -1
+	}
+	return 1
 }
 
 // checkOrder holds the rule that $orderby with $filter must be led by the
 // filter's first properties.
 // https://learn.microsoft.com/graph/api/user-list-messages
-func checkOrder(orders []order, f filter) error {
+func checkOrder[T any](orders []order, f filter[T], fields filterFields[T]) error {
 	for i, o := range orders {
-		if sortable(strings.ToLower(o.property)) == nil {
-			return errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.Message'.", o.property)
+		if get, _ := fields.property(strings.ToLower(o.property)); get == nil {
+			return errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.%s'.", o.property, fields.typeName)
 		}
 		if f.test != nil && (i >= len(f.properties) || f.properties[i] != strings.ToLower(o.property)) {
 			return newError(400, "InefficientFilter", "The restriction or sort order is too complex for this operation.")
 		}
 	}
 	return nil
+}
+
+// compareBy orders two items by $orderby.
+func compareBy[T any](orders []order, fields filterFields[T]) func(a, b T) int {
+	gets := make([]getter[T], len(orders))
+	for i, o := range orders {
+		gets[i], _ = fields.property(strings.ToLower(o.property))
+	}
+	return func(a, b T) int {
+		for i, o := range orders {
+			n := compareValues(gets[i](a), gets[i](b))
+			if o.desc {
+				n = -n
+			}
+			if n != 0 {
+				return n
+			}
+		}
+		return 0
+	}
 }

@@ -1,230 +1,251 @@
 package sandbox
 
-// Mail folders: list, get, create, rename, delete, child folders, well-known
-// names. Ids never change. A deleted folder goes to Deleted Items with what is
-// in it; from there it is removed with all of its messages.
+// Mail folders: list, get, create, rename, delete, at any depth. Each folder of a
+// path must lie in the one before it. Ids never change. A deleted folder goes to
+// Deleted Items with what is in it; from there it is removed with all of its
+// messages. How folders are shown is in mail_folders_view.go, move and copy in
+// mail_folders_move.go, search folders and delta in files of their own.
 // https://learn.microsoft.com/graph/api/resources/mailfolder
 //
-// Left out: move and copy of folders, search folders, rules, mailFolders/delta,
-// the folders' $filter and $expand.
+// Left out: the size, folders of other item kinds, the online archive.
 
 import (
 	"cmp"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// appendFolder writes a folder. It needs the lock, for the counts.
-func (c *call) appendFolder(b []byte, f *folder, head string) []byte {
-	children := 0
-	for _, o := range c.box.folders {
-		if o.Parent == f.Key {
-			children++
-		}
+// folderRoutes are those of folders besides mailRoutes.
+func folderRoutes() []route {
+	const one = "~/mailFolders/{mailFolder-id}"
+	return []route{
+		{method: "POST", path: one + "/move", handle: (*call).moveFolder},
+		{method: "POST", path: one + "/copy", handle: (*call).copyFolder},
+		{method: "POST", path: one + "/permanentDelete", handle: (*call).permanentDeleteFolder},
+		{method: "GET", path: "~/mailFolders/delta", handle: (*call).foldersDelta},
+		{method: "GET", path: one + "/childFolders/delta", handle: (*call).foldersDelta},
+		{method: "GET", path: "~/messages/delta", handle: (*call).noMessagesDelta},
 	}
-	members := []struct {
-		name  string
-		value []byte
-	}{
-		{"displayName", appendString(nil, f.Name)},
-		{"parentFolderId", appendString(nil, makeID(idFolder, c.box.ID, cmp.Or(f.Parent, f.Key), 0))},
-		{"childFolderCount", strconv.AppendInt(nil, int64(children), 10)},
-		{"unreadItemCount", strconv.AppendInt(nil, int64(f.unread), 10)},
-		{"totalItemCount", strconv.AppendInt(nil, int64(len(f.messages)), 10)},
-		{"isHidden", appendBool(nil, f.Hidden)},
-	}
-	b = append(append(b, '{'), head...)
-	b = appendString(append(b, `"id":`...), makeID(idFolder, c.box.ID, f.Key, 0))
-	for _, m := range members {
-		if c.selected(m.name) {
-			b = append(append(append(append(b, `,"`...), m.name...), `":`...), m.value...)
-		}
-	}
-	return append(b, '}')
 }
 
-func (c *call) selected(name string) bool {
-	return len(c.query.selects) == 0 ||
-		slices.ContainsFunc(c.query.selects, func(s string) bool { return strings.EqualFold(s, name) })
-}
-
-// checkFolderSelect refuses what a folder has not.
-func (c *call) checkFolderSelect() error {
-	const known = " id displayname parentfolderid childfoldercount unreaditemcount totalitemcount ishidden "
-	for _, s := range c.query.selects {
-		if !strings.Contains(known, " "+strings.ToLower(s)+" ") {
-			return errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.MailFolder'.", s)
+// folderAt finds the folder that the path leads to; each must lie right below the
+// one before. Without a folder in the path it is the root. It needs the lock.
+func (c *call) folderAt() (*folder, error) {
+	at := c.box.wellKnown["msgfolderroot"]
+	for i, name := range c.chain {
+		f, err := c.folderOf(name)
+		if err != nil {
+			return nil, err
 		}
+		if i > 0 && f.Parent != at.Key {
+			return nil, errItemNotFound()
+		}
+		at = f
 	}
-	if c.query.filter != "" || c.query.expand != "" || len(c.query.orderby) > 0 {
-		return errNotModelled("$filter, $expand and $orderby of mail folders")
-	}
-	return nil
+	return at, nil
 }
 
 // listFolders lists one level: that below the folder in the path, or below the
 // root.
 func (c *call) listFolders() (*Answer, error) {
-	if err := c.checkFolderSelect(); err != nil {
+	v, err := c.folderView(false)
+	if err != nil {
 		return nil, err
 	}
-	size := c.pageSize()
-	b := appendString([]byte(`{"@odata.context":`), c.metadata("mailFolders"))
-	var err error
+	f, err := parseFilter(c.query.filter, c.folderFields())
+	if err != nil {
+		return nil, err
+	}
+	if err := knownOrder(c.query.orderby, c.folderFields()); err != nil {
+		return nil, err
+	}
+	size, what := c.pageSize(), "mailFolders"
+	var a *Answer
 	c.read(func(*state) {
-		parent := c.box.wellKnown["msgfolderroot"]
-		if name, ok := c.params["mailFolder-id"]; ok {
-			if parent, err = c.folderOf(name); err != nil {
-				return
-			}
+		var parent *folder
+		if parent, err = c.folderAt(); err != nil {
+			return
 		}
-		var list []*folder
-		for _, f := range c.box.folders {
-			if f.Parent == parent.Key && (!f.Hidden || c.query.hidden) {
-				list = append(list, f)
-			}
+		if len(c.chain) > 0 {
+			what = "mailFolders('" + c.folderID(parent.Key) + "')/childFolders"
 		}
-		slices.SortFunc(list, func(a, b *folder) int {
-			return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Key, b.Key))
+		list := slices.DeleteFunc(c.box.foldersBelow(parent.Key), func(o *folder) bool {
+			return o.Hidden && !c.query.hidden || f.test != nil && !f.test(o)
 		})
+		by := compareBy(c.query.orderby, c.folderFields())
+		slices.SortFunc(list, func(a, o *folder) int {
+			return cmp.Or(by(a, o), cmp.Compare(strings.ToLower(a.Name), strings.ToLower(o.Name)), cmp.Compare(a.Key, o.Key))
+		})
+		b := appendString([]byte(`{"@odata.context":`), c.metadata(what))
 		if c.query.count {
 			b = strconv.AppendInt(append(b, `,"@odata.count":`...), int64(len(list)), 10)
 		}
 		from := min(c.query.skip, len(list))
 		to := min(from+size, len(list))
 		b = append(b, `,"value":[`...)
-		for i, f := range list[from:to] {
+		for i, o := range list[from:to] {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = c.appendFolder(b, f, "")
+			b = c.appendFolder(b, v, o, "")
 		}
 		b = append(b, ']')
 		if to < len(list) {
 			b = appendString(append(b, `,"@odata.nextLink":`...), c.nextLink(to))
 		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	return c.jsonAnswer(http.StatusOK, append(b, '}')), nil
-}
-
-func (c *call) oneFolder(status int, f *folder) *Answer {
-	head := string(appendString([]byte(`"@odata.context":`), c.metadata("mailFolders/$entity"))) + ","
-	return c.jsonAnswer(status, c.appendFolder(nil, f, head))
-}
-
-func (c *call) getFolder() (*Answer, error) {
-	if err := c.checkFolderSelect(); err != nil {
-		return nil, err
-	}
-	var a *Answer
-	var err error
-	c.read(func(*state) {
-		var f *folder
-		if f, err = c.folderOf(c.params["mailFolder-id"]); err == nil {
-			a = c.oneFolder(http.StatusOK, f)
-		}
+		a = c.jsonAnswer(http.StatusOK, append(b, '}'))
 	})
 	return a, err
 }
 
-// readFolder reads the body of a create or update.
-func (c *call) readFolder() (name string, hidden bool, err error) {
-	obj, err := c.readObject()
+// oneFolder answers with a folder. It needs the lock.
+func (c *call) oneFolder(status int, v *folderView, f *folder) *Answer {
+	head := string(appendString([]byte(`"@odata.context":`), c.metadata("mailFolders/$entity"))) + ","
+	a := c.jsonAnswer(status, c.appendFolder(nil, v, f, head))
+	if status == http.StatusCreated {
+		a.Header.Set("Location", c.base+"/v1.0/users('"+c.box.ID+"')/mailFolders('"+c.folderID(f.Key)+"')")
+	}
+	return a
+}
+
+func (c *call) getFolder() (*Answer, error) {
+	v, err := c.folderView(true)
 	if err != nil {
-		return "", false, err
+		return nil, err
 	}
-	for member, raw := range obj {
-		switch {
-		case member == "displayName":
-			err = readValue(raw, "Edm.String", &name)
-		case member == "isHidden":
-			err = readValue(raw, "Edm.Boolean", &hidden)
-		case strings.Contains(member, "@odata."):
-		default:
-			err = errBody("The property '%s' does not exist on type 'Microsoft.OutlookServices.MailFolder'. Make sure to only use property names that are defined by the type or mark the type as open type.", member)
+	var a *Answer
+	c.read(func(*state) {
+		var f *folder
+		if f, err = c.folderAt(); err == nil {
+			a = c.oneFolder(http.StatusOK, v, f)
 		}
-		if err != nil {
-			return "", false, err
-		}
-	}
-	if strings.TrimSpace(name) == "" {
-		return "", false, newError(http.StatusBadRequest, "ErrorInvalidRequest", "The property 'displayName' is required.")
-	}
-	return name, hidden, nil
+	})
+	return a, err
 }
 
 // free refuses a second folder of one name in one place.
 func (c *call) free(parent uint64, name string, except uint64) error {
-	for _, f := range c.box.folders {
-		if f.Parent == parent && f.Key != except && strings.EqualFold(f.Name, name) {
-			return newError(http.StatusConflict, "ErrorFolderExists",
-				"A folder with the specified name already exists., Could not create folder '%s'.", name)
-		}
+	if c.taken(parent, name, except) {
+		return newError(http.StatusConflict, "ErrorFolderExists",
+			"A folder with the specified name already exists., Could not create folder '%s'.", name)
 	}
 	return nil
 }
 
-func (c *call) createFolder() (*Answer, error) {
-	name, hidden, err := c.readFolder()
-	if err != nil {
-		return nil, err
+func (c *call) taken(parent uint64, name string, except uint64) bool {
+	for _, f := range c.box.folders {
+		if f.Parent == parent && f.Key != except && strings.EqualFold(f.Name, name) {
+			return true
+		}
 	}
-	var a *Answer
-	err = c.update(func(t *tx) error {
-		parent := c.box.wellKnown["msgfolderroot"]
-		if at, ok := c.params["mailFolder-id"]; ok {
-			var err error
-			if parent, err = c.folderOf(at); err != nil {
-				return err
-			}
-		}
-		if err := c.free(parent.Key, name, 0); err != nil {
-			return err
-		}
-		r := folderRecord{Key: t.newKey(), Parent: parent.Key, Name: name, Hidden: hidden, Seq: t.nextSeq()}
-		t.do(record{Box: c.box.ID, Folder: &r})
-		t.note(c, EffectCreated, nil, makeID(idFolder, c.box.ID, r.Key, 0), "mailFolder")
-		a = c.oneFolder(http.StatusCreated, c.box.folders[r.Key])
-		return nil
-	})
-	return a, err
+	return false
 }
 
-func (c *call) updateFolder() (*Answer, error) {
-	name, _, err := c.readFolder()
+func (c *call) createFolder() (*Answer, error) {
+	body, err := c.readMembers()
 	if err != nil {
 		return nil, err
 	}
+	typ := typeNamed("mailFolder")
+	if isSearchFolderType(body) {
+		typ = typeNamed("mailSearchFolder")
+	}
+	e := newEntity(typ)
+	if _, err := e.write(typ, body, true); err != nil {
+		return nil, err
+	}
+	r := folderRecord{Name: e.text("displayName"), Hidden: e.flag("isHidden"), Single: e.Single, Multi: e.Multi}
+	if strings.TrimSpace(r.Name) == "" {
+		return nil, newError(http.StatusBadRequest, "ErrorInvalidRequest", "The property 'displayName' is required.")
+	}
 	var a *Answer
 	err = c.update(func(t *tx) error {
-		f, err := c.folderOf(c.params["mailFolder-id"])
+		parent, err := c.folderAt()
 		if err != nil {
 			return err
 		}
-		if f.WellKnown != "" {
-			return newError(http.StatusForbidden, "ErrorAccessDenied", "A distinguished folder cannot be renamed.")
-		}
-		if err := c.free(f.Parent, name, f.Key); err != nil {
+		if err := refuseSearchFolder(parent); err != nil {
 			return err
 		}
-		r := f.folderRecord
-		r.Name, r.Seq = name, t.nextSeq()
-		t.do(record{Box: c.box.ID, Folder: &r})
-		a = c.oneFolder(http.StatusOK, f)
+		if err := c.free(parent.Key, r.Name, 0); err != nil {
+			return err
+		}
+		if typ.name == "mailSearchFolder" {
+			if r.Search, err = c.readSearch(e, searchSpec{}); err != nil {
+				return err
+			}
+		}
+		f := t.makeFolder(c.box, parent.Key, r)
+		t.note(c, EffectCreated, nil, c.folderID(f.Key), "mailFolder")
+		a = c.oneFolder(http.StatusCreated, c.wholeFolder(), f)
 		return nil
 	})
 	return a, err
 }
 
-func (c *call) deleteFolder() (*Answer, error) {
+// makeFolder stores a new folder.
+func (t *tx) makeFolder(box *mailbox, parent uint64, r folderRecord) *folder {
+	r.Key, r.Parent, r.Seq = t.newKey(), parent, t.nextSeq()
+	r.Born, r.Placed = r.Seq, r.Seq
+	t.do(record{Box: box.ID, Folder: &r})
+	return box.folders[r.Key]
+}
+
+func (c *call) updateFolder() (*Answer, error) {
+	body, err := c.readMembers()
+	if err != nil {
+		return nil, err
+	}
+	var a *Answer
+	err = c.update(func(t *tx) error {
+		f, err := c.folderAt()
+		if err != nil {
+			return err
+		}
+		typ := typeNamed("mailFolder")
+		if f.Search != nil {
+			typ = typeNamed("mailSearchFolder")
+		}
+		e := &entity{Type: typ.name, Props: map[string]any{}, Single: f.Single, Multi: f.Multi}
+		if _, err := e.write(typ, body, false); err != nil {
+			return err
+		}
+		r := f.folderRecord
+		r.Single, r.Multi = e.Single, e.Multi
+		if name, given := e.Props["displayName"].(string); given && name != f.Name {
+			if strings.TrimSpace(name) == "" {
+				return newError(http.StatusBadRequest, "ErrorInvalidRequest", "The property 'displayName' is required.")
+			}
+			if f.WellKnown != "" {
+				return newError(http.StatusForbidden, "ErrorAccessDenied", "A distinguished folder cannot be renamed.")
+			}
+			if err := c.free(f.Parent, name, f.Key); err != nil {
+				return err
+			}
+			r.Name = name
+		}
+		if f.Search != nil {
+			if r.Search, err = c.readSearch(e, *f.Search); err != nil {
+				return err
+			}
+		}
+		r.Seq = t.nextSeq()
+		t.do(record{Box: c.box.ID, Folder: &r})
+		a = c.oneFolder(http.StatusOK, c.wholeFolder(), f)
+		return nil
+	})
+	return a, err
+}
+
+func (c *call) deleteFolder() (*Answer, error) { return c.eraseFolder(false) }
+
+func (c *call) permanentDeleteFolder() (*Answer, error) { return c.eraseFolder(true) }
+
+func (c *call) eraseFolder(forGood bool) (*Answer, error) {
 	err := c.update(func(t *tx) error {
-		f, err := c.folderOf(c.params["mailFolder-id"])
+		f, err := c.folderAt()
 		if err != nil {
 			return err
 		}
@@ -232,78 +253,20 @@ func (c *call) deleteFolder() (*Answer, error) {
 			return newError(http.StatusForbidden, "ErrorDeleteDistinguishedFolder", "Distinguished folders cannot be deleted.")
 		}
 		bin := c.box.wellKnown["deleteditems"]
-		if !c.inside(f.Key, bin) {
-			r := f.folderRecord
-			r.Parent, r.Seq = bin.Key, t.nextSeq()
-			t.do(record{Box: c.box.ID, Folder: &r})
+		// A search folder holds nothing that could be missed.
+		if forGood || f.Search != nil || c.inside(f.Key, bin) {
+			t.dropFolder(c.box, f)
 			return nil
 		}
-		c.dropFolder(t, f)
+		r := f.folderRecord
+		for n := 1; c.taken(bin.Key, r.Name, f.Key); n++ { // Exchange counts up as well
+			r.Name = f.Name + strconv.Itoa(n)
+		}
+		t.placeFolder(c.box, r, bin.Key)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Answer{Status: http.StatusNoContent}, nil
-}
-
-// dropFolder removes a folder, what is in it and the folders below.
-func (c *call) dropFolder(t *tx, f *folder) {
-	var below []*folder
-	for _, o := range c.box.folders {
-		if o.Parent == f.Key {
-			below = append(below, o)
-		}
-	}
-	for _, o := range below {
-		c.dropFolder(t, o)
-	}
-	for _, m := range slices.Clone(f.byTime) {
-		t.dropMessage(c.box, m)
-	}
-	t.do(record{Box: c.box.ID, NoFolder: f.Key})
-}
-
-// getUser answers /me and /users/{id}: what a client needs to know of an
-// account. https://learn.microsoft.com/graph/api/user-get
-func (c *call) getUser() (*Answer, error) {
-	p := c.box.Person
-	members := []struct {
-		name  string
-		value any
-	}{
-		{"businessPhones", []string{}},
-		{"displayName", p.Name()},
-		{"givenName", p.Given},
-		{"jobTitle", nil},
-		{"mail", p.UPN},
-		{"mobilePhone", nil},
-		{"officeLocation", nil},
-		{"preferredLanguage", "en-US"},
-		{"surname", p.Surname},
-		{"userPrincipalName", p.UPN},
-	}
-	for _, s := range c.query.selects {
-		if !strings.EqualFold(s, "id") && !slices.ContainsFunc(members, func(m struct {
-			name  string
-			value any
-		},
-		) bool {
-			return strings.EqualFold(s, m.name)
-		}) {
-			return nil, errParseURI("Could not find a property named '%s' on type 'Microsoft.DirectoryServices.User'.", s)
-		}
-	}
-	b := appendString([]byte(`{"@odata.context":`), c.base+"/v1.0/$metadata#users/$entity")
-	b = appendString(append(b, `,"id":`...), p.ID)
-	for _, m := range members {
-		if c.selected(m.name) {
-			v, err := json.Marshal(m.value)
-			if err != nil {
-				return nil, err
-			}
-			b = append(append(append(append(b, `,"`...), m.name...), `":`...), v...)
-		}
-	}
-	return c.jsonAnswer(http.StatusOK, append(b, '}')), nil
 }

@@ -6,7 +6,8 @@ package sandbox
 //
 // Modelled: request-id and client-request-id, case-insensitive paths, keys in
 // parentheses (mailFolders('inbox')), delta in its three spellings, gzip request
-// bodies, bodies over 4 MB refused. Left out: compressed answers, $batch.
+// bodies, bodies over 4 MB refused. The parts of a $batch come this way, too
+// (batch.go). Left out: compressed answers.
 
 import (
 	"bytes"
@@ -14,11 +15,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"maps"
-	"net"
+	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -33,26 +32,36 @@ type call struct {
 	clientID string
 	token    claims
 	box      *mailbox
-	params   map[string]string
+	route    *route
+	params   map[string]string // of the path; those of functions by lower-case name
+	chain    []string          // the folders of the path, outermost first
 	query    query
 	prefer   preferences
 	header   http.Header
 	body     []byte
-	me       bool   // addressed as /me
-	base     string // scheme and host for links
-	path     string // the path as it was asked for, escaped
+	request  *http.Request
+	spent    int64   // resource units of the directory,
+	used     float64 // and how full its bucket is; see limits_directory.go
+	me       bool    // addressed as /me
+	base     string  // scheme and host for links
+	path     string  // the path as it was asked for, escaped
 }
 
 // serveGraph answers one request under /v1.0.
 func (s *Sandbox) serveGraph(w http.ResponseWriter, r *http.Request) {
 	arrived := time.Now()
-	c := &call{Sandbox: s, id: newGUID(), header: r.Header, path: r.URL.EscapedPath()}
+	c := &call{Sandbox: s, id: newGUID(), header: r.Header, path: r.URL.EscapedPath(), request: r}
 	c.clientID = r.Header.Get("client-request-id")
 	if c.clientID == "" {
 		c.clientID = c.id
 	}
 	entry := Call{ID: c.id, ClientRequestID: r.Header.Get("client-request-id"), Arrived: arrived, Method: r.Method, Route: r.URL.Path, Path: r.URL.Path, Query: r.URL.RawQuery}
-	a, err := s.graph(c, r, &entry)
+	s.finish(w, r, s.answer(c, r, &entry), entry)
+}
+
+// answer does one request and turns what came of it into an answer.
+func (s *Sandbox) answer(c *call, r *http.Request, entry *Call) *Answer {
+	a, err := s.graph(c, r, entry)
 	if err != nil {
 		ge, ok := errors.AsType[*graphError](err)
 		if !ok {
@@ -66,47 +75,22 @@ func (s *Sandbox) serveGraph(w http.ResponseWriter, r *http.Request) {
 	}
 	a.Header.Set("request-id", c.id)
 	a.Header.Set("client-request-id", c.clientID)
-	s.finish(w, r, a, entry)
+	return a
 }
 
 // finish writes the answer and the log. The log comes first, so that a client
 // that has its answer finds the entry.
 func (s *Sandbox) finish(w http.ResponseWriter, r *http.Request, a *Answer, entry Call) {
 	entry.Finished, entry.Status, entry.Code = time.Now(), a.Status, errorCode(a)
-	if a.Reset {
+	if a.Reset && a.Cut == 0 {
 		entry.Status, entry.Code = 0, ""
 	}
 	s.calls.add(entry)
-	s.log.DebugContext(r.Context(), "request", "method", entry.Method, "route", entry.Route, "mailbox", entry.Mailbox,
-		"status", entry.Status, "code", entry.Code, "request_id", entry.ID, "took", entry.Finished.Sub(entry.Arrived))
-	if a.Reset {
-		reset(w)
-		return
+	if s.log.Enabled(r.Context(), slog.LevelDebug) { // the arguments alone would cost
+		s.log.DebugContext(r.Context(), "request", "method", entry.Method, "route", entry.Route, "mailbox", entry.Mailbox,
+			"status", entry.Status, "code", entry.Code, "request_id", entry.ID, "took", entry.Finished.Sub(entry.Arrived))
 	}
-	maps.Copy(w.Header(), a.Header)
-	if a.Status != http.StatusNoContent {
-		w.Header().Set("Content-Length", strconv.Itoa(len(a.Body)))
-	}
-	w.WriteHeader(a.Status)
-	// The client may be gone; the effect stands.
-	_, _ = w.Write(a.Body) //nolint:gosec // JSON, or HTML that html/template escaped
-}
-
-// reset cuts the connection as a broken network does: with RST where the
-// system allows it.
-func reset(w http.ResponseWriter) {
-	h, ok := w.(http.Hijacker)
-	if !ok {
-		panic(http.ErrAbortHandler)
-	}
-	conn, _, err := h.Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
+	s.write(w, a)
 }
 
 func (s *Sandbox) graph(c *call, r *http.Request, entry *Call) (*Answer, error) {
@@ -116,18 +100,21 @@ func (s *Sandbox) graph(c *call, r *http.Request, entry *Call) (*Answer, error) 
 	}
 	entry.App = c.token.AppID
 	c.base = s.root(r)
-	segs, err := splitPath(c.path)
+	segs, args, err := splitPath(c.path)
 	if err != nil {
 		return nil, err
 	}
-	rt, err := s.find(c, r.Method, segs, entry)
+	rt, err := s.find(c, r.Method, segs, args, entry)
 	if err != nil {
 		return nil, err
 	}
-	if c.box, err = s.mailboxOf(c, segs, rt.directory); err != nil {
+	c.route = rt
+	if c.box, err = s.boxOf(c, rt.directory); err != nil {
 		return nil, err
 	}
-	entry.Mailbox = c.box.UPN
+	if c.box.kind != kindDirectory {
+		entry.Mailbox = c.box.UPN
+	}
 	if err := rt.permitted(c.token, c.box); err != nil {
 		return nil, err
 	}
@@ -138,19 +125,15 @@ func (s *Sandbox) graph(c *call, r *http.Request, entry *Call) (*Answer, error) 
 	if c.body, err = readBody(r); err != nil {
 		return nil, err
 	}
-	key := limitKey{c.token.AppID, c.box.ID}
-	offence, refused := s.limits.enter(key, s.opts.concurrency, entry.Arrived)
-	entry.Offence = offence
-	if refused {
-		e := errMailboxConcurrency(s.opts.retryAfter)
-		s.limits.park(key, e.status, e.header, time.Now())
-		return nil, e
+	key, err := c.enter(entry)
+	if err != nil {
+		return nil, err
 	}
 	defer s.limits.leave(key)
 
 	req := &Request{
 		ID: c.id, Method: r.Method, Path: r.URL.Path, RawQuery: r.URL.RawQuery, Route: entry.Route,
-		App: c.token.AppID, Mailbox: c.box.UPN, Header: r.Header, Body: c.body,
+		App: c.token.AppID, Mailbox: c.box.UPN, Header: r.Header, Body: c.body, URL: c.base + r.URL.RequestURI(),
 	}
 	entry.Fault = s.control(req, c.box.ID)
 	s.obey(req)
@@ -163,6 +146,7 @@ func (s *Sandbox) graph(c *call, r *http.Request, entry *Call) (*Answer, error) 
 			}
 			a = ge.answer(c.id, c.clientID, time.Now())
 		}
+		c.tellUnits(a)
 	}
 	for _, fn := range req.after {
 		fn(a)
@@ -171,41 +155,61 @@ func (s *Sandbox) graph(c *call, r *http.Request, entry *Call) (*Answer, error) 
 	return a, nil
 }
 
-// splitPath cuts an escaped path after /v1.0 into segments, unescapes them and
-// turns name('key') into two.
-func splitPath(escaped string) ([]string, error) {
-	parts := strings.Split(strings.Trim(escaped, "/"), "/")[1:]
-	var segs []string
-	for _, p := range parts {
+// splitPath cuts an escaped path after /v1.0 into segments, unescapes them, turns
+// name('key') into two and takes the arguments out of name(a='1',b='2'); their
+// names are given in lower case.
+func splitPath(escaped string) (segs []string, args map[string]string, err error) {
+	for _, p := range strings.Split(strings.Trim(escaped, "/"), "/")[1:] {
 		seg, err := url.PathUnescape(p)
 		if err != nil {
-			return nil, errParseURI("Bad escape in the path.")
+			return nil, nil, errParseURI("Bad escape in the path.")
 		}
 		if seg == "" {
-			return nil, errParseURI("Invalid: an empty segment in the path.")
+			return nil, nil, errParseURI("Invalid: an empty segment in the path.")
 		}
-		name, key, found := strings.Cut(seg, "('")
-		if found && strings.HasSuffix(key, "')") && name != "" {
-			segs = append(segs, name, strings.ReplaceAll(strings.TrimSuffix(key, "')"), "''", "'"))
-			continue
+		name, key, found := strings.Cut(seg, "(")
+		key, closed := strings.CutSuffix(key, ")")
+		switch {
+		case !found || !closed || name == "" || key == "":
+			segs = append(segs, seg)
+		case strings.HasPrefix(key, "'") && strings.HasSuffix(key, "'") && len(key) > 1:
+			segs = append(segs, name, strings.ReplaceAll(key[1:len(key)-1], "''", "'"))
+		default:
+			segs = append(segs, name)
+			for pair := range strings.SplitSeq(key, ",") {
+				arg, value, _ := strings.Cut(pair, "=")
+				if args == nil {
+					args = map[string]string{}
+				}
+				args[strings.ToLower(strings.TrimSpace(arg))] = strings.Trim(strings.TrimSpace(value), "'")
+			}
 		}
-		segs = append(segs, seg)
 	}
-	return segs, nil
+	return segs, args, nil
 }
 
-// mailboxOf finds the mailbox that the path names.
-func (s *Sandbox) mailboxOf(c *call, segs []string, directory bool) (*mailbox, error) {
-	name := c.token.OID
-	if !c.me {
-		name = segs[1]
+// boxOf finds whose data the path is about: a person's mailbox, a group's, or
+// the directory.
+func (s *Sandbox) boxOf(c *call, directory bool) (*mailbox, error) {
+	name, person := c.params["user-id"]
+	if !person {
+		name = c.params["group-id"]
 	}
 	var box *mailbox
-	s.read(func(st *state) { box = st.byName[strings.ToLower(name)] })
+	s.read(func(st *state) {
+		if name == "" {
+			box = st.directory
+			return
+		}
+		box = st.byName[strings.ToLower(name)]
+		if box != nil && (box.kind == kindPerson) != person {
+			box = nil
+		}
+	})
 	switch {
 	case box != nil:
 		return box, nil
-	case directory:
+	case directory || !person:
 		return nil, newError(http.StatusNotFound, "Request_ResourceNotFound",
 			"Resource '%s' does not exist or one of its queried reference-property objects are not present.", name)
 	}
@@ -231,6 +235,7 @@ func readBody(r *http.Request) ([]byte, error) {
 		return nil, newError(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "Content-Encoding %q is not supported.", enc)
 	}
 	var buf bytes.Buffer
+	buf.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead)
 	n, err := io.Copy(&buf, io.LimitReader(src, maxBody+1))
 	if err != nil {
 		return nil, newError(http.StatusBadRequest, "BadRequest", "The body could not be read.")

@@ -10,9 +10,21 @@ import (
 	"slices"
 )
 
-// mailbox is the store of one person.
+// boxKind says whose data a mailbox holds.
+type boxKind byte
+
+const (
+	kindPerson    boxKind = iota
+	kindGroup             // a Microsoft 365 group: conversations and a calendar
+	kindDirectory         // what belongs to the tenant: places, subscriptions
+)
+
+// mailbox is the store of one person or group, or of the tenant.
 type mailbox struct {
 	Person
+	kind boxKind
+	gone bool // the person was removed; nothing is in it
+	entityStore
 	folders   map[uint64]*folder
 	wellKnown map[string]*folder
 	messages  map[uint64]*message
@@ -28,6 +40,18 @@ type folderRecord struct {
 	WellKnown string `json:"well_known,omitempty"`
 	Hidden    bool   `json:"hidden,omitempty"`
 	Seq       int64  `json:"seq"`
+	Floor     int64  `json:"floor,omitempty"` // departures up to it are forgotten; see keep.go
+
+	Born    int64 `json:"born,omitempty"`    // of the write that made it
+	Placed  int64 `json:"placed,omitempty"`  // of the write that put it below its parent
+	Counted int64 `json:"counted,omitempty"` // of the write that last changed its counts
+	// Departures of folders below it up to ChildFloor are forgotten; on the root,
+	// those of the whole tree.
+	ChildFloor int64 `json:"child_floor,omitempty"`
+
+	Search *searchSpec        `json:"search,omitempty"` // of a search folder
+	Single []extendedProperty `json:"single,omitempty"`
+	Multi  []multiProperty    `json:"multi,omitempty"`
 }
 
 type folder struct {
@@ -50,6 +74,7 @@ type change struct {
 	Gen      uint32 `json:"gen,omitempty"`
 	Born     int64  `json:"born,omitempty"`
 	Received int64  `json:"received,omitempty"`
+	ID       string `json:"id,omitempty"` // of an entity whose id is not made from its key
 }
 
 type address struct {
@@ -116,8 +141,22 @@ type message struct {
 	InternetID   string             `json:"internet_id"`
 	Headers      []header           `json:"headers,omitempty"`
 	Extended     []extendedProperty `json:"extended,omitempty"`
-	Attachments  []json.RawMessage  `json:"attachments,omitempty"`
+	Multi        []multiProperty    `json:"multi,omitempty"`
+	Attachments  []*attachment      `json:"attachments,omitempty"`
+	Attached     uint32             `json:"attached,omitempty"` // attachments so far, removed ones too
 	Conversation string             `json:"conversation"`
+	InReplyTo    string             `json:"in_reply_to,omitempty"`
+	References   []string           `json:"references,omitempty"`
+	Arrived      bool               `json:"arrived,omitempty"` // it came in, as opposed to written here
+	Waiting      *submission        `json:"waiting,omitempty"` // accepted to be sent; see SubmitDelay
+
+	// Kind is the @odata.type of a message that is more than a message
+	// (#microsoft.graph.eventMessageRequest), Meeting what it has besides, and
+	// Event the key of its event in this mailbox.
+	Kind    string         `json:"kind,omitempty"`
+	Meeting map[string]any `json:"meeting,omitempty"`
+	Event   uint64         `json:"event,omitempty"`
+	Invite  *invitation    `json:"invite,omitempty"` // on its way; see calendar_meetings.go
 
 	// Touched says at which write a property last changed, since Born.
 	Touched map[string]int64 `json:"touched,omitempty"`
@@ -148,27 +187,18 @@ func removeByTime(list []*message, m *message) []*message {
 	return list
 }
 
-func newMailbox(p Person) *mailbox {
+func newMailbox(p Person, kind boxKind) *mailbox {
 	return &mailbox{
-		Person: p, folders: map[uint64]*folder{}, wellKnown: map[string]*folder{}, messages: map[uint64]*message{},
-	}
-}
-
-func (b *mailbox) putFolder(r folderRecord) {
-	f := b.folders[r.Key]
-	if f == nil {
-		f = &folder{messages: map[uint64]*message{}}
-		b.folders[r.Key] = f
-	}
-	f.folderRecord = r
-	if r.WellKnown != "" {
-		b.wellKnown[r.WellKnown] = f
+		Person: p, kind: kind, entityStore: newEntityStore(),
+		folders: map[uint64]*folder{}, wellKnown: map[string]*folder{}, messages: map[uint64]*message{},
 	}
 }
 
 // put stores a message, new or changed, and keeps the change logs.
 func (b *mailbox) put(m *message) {
-	if old := b.messages[m.Key]; old != nil {
+	old := b.messages[m.Key]
+	b.counted(old, m, m.Seq)
+	if old != nil {
 		b.byTime = removeByTime(b.byTime, old)
 		b.folders[old.Folder].take(old)
 		if old.Folder != m.Folder {
@@ -186,6 +216,7 @@ func (b *mailbox) drop(key uint64, seq int64) {
 	if old == nil {
 		return
 	}
+	b.counted(old, nil, seq)
 	delete(b.messages, key)
 	b.byTime = removeByTime(b.byTime, old)
 	f := b.folders[old.Folder]

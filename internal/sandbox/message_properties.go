@@ -5,8 +5,7 @@ package sandbox
 // that a property cannot be writable and unknown at once.
 // https://learn.microsoft.com/graph/api/resources/message
 //
-// Left out: uniqueBody apart from body, multiValueExtendedProperties,
-// extensions, mentions.
+// Left out: mentions, unsubscribeData and what else is in the beta version only.
 
 import (
 	"bytes"
@@ -41,12 +40,16 @@ type view struct {
 	properties []*property
 	expand     []expansion
 	chosen     []string // $select, as given
+	prefer     preferences
+	call       *call // for what lies in other places: extensions, events
 }
 
 // expansion is one member of $expand.
 type expansion struct {
-	name string
-	ids  []string // of extended properties
+	name    string
+	filter  string // of extended properties
+	options query
+	nested  *attachmentView
 }
 
 func (v *view) id(m *message) string {
@@ -97,7 +100,7 @@ var messageProperties = []property{
 	},
 	{name: "receivedDateTime", show: func(b []byte, _ *view, m *message) []byte { return appendTime(b, m.Received) }},
 	{name: "sentDateTime", show: func(b []byte, _ *view, m *message) []byte { return appendTime(b, m.Sent) }},
-	{name: "hasAttachments", show: func(b []byte, _ *view, m *message) []byte { return appendBool(b, len(m.Attachments) > 0) }},
+	{name: "hasAttachments", show: func(b []byte, _ *view, m *message) []byte { return appendBool(b, m.hasAttachments()) }},
 	{
 		name: "internetMessageId", draft: true,
 		show:  func(b []byte, _ *view, m *message) []byte { return appendString(b, m.InternetID) },
@@ -146,13 +149,13 @@ var messageProperties = []property{
 	},
 	{
 		name: "body", draft: true, content: true,
-		show: func(b []byte, _ *view, m *message) []byte {
-			b = append(append(b, `{"contentType":"`...), m.Body.ContentType...)
-			return append(appendString(append(b, `","content":`...), m.Body.Content), '}')
-		},
+		show:  func(b []byte, v *view, m *message) []byte { return appendBody(b, v.body(m.Body)) },
 		write: writeBody,
 	},
-	{name: "uniqueBody", selected: true, content: true, show: func(b []byte, _ *view, m *message) []byte { return appendJSON(b, m.Body) }},
+	{
+		name: "uniqueBody", selected: true, content: true,
+		show: func(b []byte, v *view, m *message) []byte { return appendBody(b, v.body(uniqueBody(m.Body))) },
+	},
 	{
 		name: "sender", draft: true, show: func(b []byte, _ *view, m *message) []byte { return appendJSON(b, m.Sender) },
 		write: func(m *message, raw json.RawMessage) error {
@@ -183,12 +186,13 @@ var messageProperties = []property{
 	},
 	{
 		name: "internetMessageHeaders", selected: true, content: true, draft: true,
-		show:  func(b []byte, _ *view, m *message) []byte { return appendList(b, m.Headers) },
+		show:  func(b []byte, _ *view, m *message) []byte { return appendList(b, m.shownHeaders()) },
 		write: writeHeaders,
 	},
 	// Navigation: written with the message, shown with $expand.
 	{name: "singleValueExtendedProperties", write: writeExtended},
-	{name: "attachments", draft: true, write: writeAttachments},
+	{name: "multiValueExtendedProperties", write: writeMulti},
+	{name: "attachments", draft: true}, // written by writeAttachments, which reads messages in turn
 }
 
 func recipientsProperty(name string, at func(*message) *[]recipient) property {
@@ -216,9 +220,16 @@ func propertyNamed(name string) *property {
 // would write into the message that the copy was made from.
 func readValue[T any](raw json.RawMessage, edm string, into *T) error {
 	var v T
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&v); err != nil {
+	var err error
+	switch any(&v).(type) {
+	case *string, *bool: // the most, and without members that could be unknown
+		err = json.Unmarshal(raw, &v)
+	default:
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.DisallowUnknownFields()
+		err = dec.Decode(&v)
+	}
+	if err != nil {
 		if name, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
 			return errBody("The property %s does not exist on type '%s'. Make sure to only use property names that are defined by the type or mark the type as open type.",
 				strings.ReplaceAll(name, `"`, "'"), edm)
@@ -301,33 +312,43 @@ func writeExtended(m *message, raw json.RawMessage) error {
 	return nil
 }
 
-// writeAttachments takes file attachments inside the message. They are kept and
-// delivered as they came.
+// writeMulti merges by id as well; the values of one property are replaced.
+func writeMulti(m *message, raw json.RawMessage) error {
+	var list []multiProperty
+	if err := readValue(raw, "Collection(microsoft.graph.multiValueLegacyExtendedProperty)", &list); err != nil {
+		return err
+	}
+	merged := slices.Clone(m.Multi)
+	for _, p := range list {
+		if err := badPropertyID(p.ID); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(merged, func(o multiProperty) bool { return strings.EqualFold(o.ID, p.ID) })
+		if i < 0 {
+			merged = append(merged, p)
+		} else {
+			merged[i] = p
+		}
+	}
+	m.Multi = merged
+	return nil
+}
+
+// writeAttachments takes attachments inside the message, in the place of those
+// that it has.
 func writeAttachments(m *message, raw json.RawMessage) error {
 	var list []json.RawMessage
 	if err := readValue(raw, "Collection(microsoft.graph.attachment)", &list); err != nil {
 		return err
 	}
+	m.Attachments = nil
 	for _, item := range list {
-		var a struct {
-			Type    string  `json:"@odata.type"`
-			Name    *string `json:"name"`
-			Content *string `json:"contentBytes"`
+		a, err := readAttachment(item, time.Now().Unix())
+		if err != nil {
+			return err
 		}
-		if err := json.Unmarshal(item, &a); err != nil {
-			return errBody("An attachment cannot be read.")
-		}
-		if !strings.EqualFold(strings.TrimPrefix(a.Type, "#"), "microsoft.graph.fileAttachment") {
-			return errNotModelled("attachments other than #microsoft.graph.fileAttachment")
-		}
-		if a.Name == nil || a.Content == nil {
-			return newError(400, "ErrorInvalidRequest", "A file attachment needs name and contentBytes.")
-		}
-		if _, err := base64.StdEncoding.DecodeString(*a.Content); err != nil {
-			return errBody("Cannot convert the value of 'contentBytes' to the expected type 'Edm.Binary'.")
-		}
+		m.attach(a)
 	}
-	m.Attachments = list
 	return nil
 }
 

@@ -15,11 +15,14 @@ func (c *call) view() (*view, error) {
 }
 
 func (c *call) viewOf(selects []string, expand string) (*view, error) {
-	v := &view{box: c.box, immutable: c.prefer.immutable, chosen: selects}
+	v := &view{box: c.box, immutable: c.prefer.immutable, chosen: selects, prefer: c.prefer, call: c}
 	basic := c.basic()
 	for _, name := range selects {
-		known := slices.IndexFunc(messageProperties, func(p property) bool { return strings.EqualFold(p.name, name) })
-		if known < 0 && !strings.EqualFold(name, "id") {
+		known := slices.ContainsFunc(messageProperties, func(p property) bool { return strings.EqualFold(p.name, name) })
+		if _, cast := cutTypeCast(name); !known {
+			known = slices.ContainsFunc(eventMessageMembers, func(m string) bool { return strings.EqualFold(m, cast) })
+		}
+		if !known && !strings.EqualFold(name, "id") {
 			return nil, errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.Message'.", name)
 		}
 	}
@@ -32,48 +35,66 @@ func (c *call) viewOf(selects []string, expand string) (*view, error) {
 			v.properties = append(v.properties, p)
 		}
 	}
-	var err error
-	v.expand, err = parseExpand(expand)
-	return v, err
+	return v, v.parseExpand(expand)
 }
 
-// parseExpand reads attachments and singleValueExtendedProperties($filter=id eq
-// '…' or id eq '…').
-func parseExpand(text string) ([]expansion, error) {
-	if text == "" {
-		return nil, nil
+// parseExpand reads attachments, extensions, singleValueExtendedProperties and
+// multiValueExtendedProperties($filter=id eq '…' or id eq '…'), and the event of a
+// meeting's mail.
+func (v *view) parseExpand(text string) error {
+	list, err := parseExpansions(text)
+	if err != nil {
+		return err
 	}
-	var list []expansion
-	for _, item := range splitOutside(text) {
-		name, args, _ := strings.Cut(strings.TrimSpace(item), "(")
-		switch strings.ToLower(name) {
+	for _, x := range list {
+		e := expansion{name: x.name, options: x.options}
+		switch strings.ToLower(x.name) {
 		case "attachments":
-			list = append(list, expansion{name: "attachments"})
-		case "singlevalueextendedproperties":
-			clause, ok := strings.CutPrefix(strings.ToLower(args), "$filter=")
-			if !ok || !strings.HasSuffix(clause, ")") {
-				return nil, newError(400, "ErrorInvalidArgument", "$expand of singleValueExtendedProperties needs a $filter by id.")
+			if v.call.basic() {
+				return errAccessDenied()
 			}
-			toks, err := filterTokens(strings.TrimSuffix(args[len("$filter="):], ")"))
-			if err != nil {
-				return nil, err
+			e.name = "attachments"
+			if e.nested, err = newAttachmentView(v, x.options); err != nil {
+				return err
 			}
-			e := expansion{name: "singleValueExtendedProperties"}
-			for i := 0; i+2 < len(toks); i += 4 {
-				id, quoted := strings.CutPrefix(toks[i+2], "'")
-				if !strings.EqualFold(toks[i], "id") || !strings.EqualFold(toks[i+1], "eq") || !quoted {
-					return nil, errFilter("only id eq '…' is allowed here")
-				}
-				e.ids = append(e.ids, id)
+		case "singlevalueextendedproperties", "multivalueextendedproperties":
+			e.name = "singleValueExtendedProperties"
+			if strings.HasPrefix(strings.ToLower(x.name), "multi") {
+				e.name = "multiValueExtendedProperties"
 			}
-			list = append(list, e)
-		case "extensions", "multivalueextendedproperties":
-			return nil, errNotModelled("$expand=" + name)
+			if e.filter = x.options.filter; e.filter == "" {
+				return newError(400, "ErrorInvalidArgument", "$expand of %s needs a $filter by id.", e.name)
+			}
+			if err := checkIDFilter(e.filter); err != nil {
+				return err
+			}
+		case "extensions":
+			e.name = "extensions"
+			if _, err := extensionFilter(x.options); err != nil {
+				return err
+			}
+		case "microsoft.graph.eventmessage/event":
+			e.name = "event"
 		default:
-			return nil, errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.Message'.", name)
+			return errParseURI("Could not find a property named '%s' on type 'Microsoft.OutlookServices.Message'.", x.name)
+		}
+		v.expand = append(v.expand, e)
+	}
+	return nil
+}
+
+// checkIDFilter refuses what is not id eq '…' or id eq '…'.
+func checkIDFilter(text string) error {
+	toks, err := filterTokens(text)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(toks); i += 4 {
+		if i+2 >= len(toks) || !strings.EqualFold(toks[i], "id") || !strings.EqualFold(toks[i+1], "eq") || !strings.HasPrefix(toks[i+2], "'") {
+			return errFilter("only id eq '…' is allowed here")
 		}
 	}
-	return list, nil
+	return nil
 }
 
 // splitOutside cuts at commas that are outside parentheses and quotes.
@@ -98,28 +119,70 @@ func splitOutside(text string) []string {
 }
 
 // append writes the message as an object. head is what goes first, such as
-// @odata.context with its comma.
+// @odata.context with its comma. It must be called without the lock.
 func (v *view) append(b []byte, m *message, head string) []byte {
+	if m.Kind != "" {
+		head = strings.Replace(head, `"@odata.type":"#microsoft.graph.message",`, "", 1)
+	}
 	b = append(append(b, '{'), head...)
+	if m.Kind != "" {
+		b = append(appendString(append(b, `"@odata.type":`...), m.Kind), ',')
+	}
 	b = append(appendString(append(b, `"@odata.etag":`...), etag(m.Seq)), ',')
 	b = appendString(append(b, `"id":`...), v.id(m))
 	for _, p := range v.properties {
 		b = append(append(append(b, `,"`...), p.name...), `":`...)
 		b = p.show(b, v, m)
 	}
-	for _, e := range v.expand {
-		if e.name == "attachments" {
-			b = appendList(append(b, `,"attachments":`...), m.Attachments)
-			continue
+	for _, name := range sortedKeys(m.Meeting) {
+		if len(v.chosen) == 0 || slices.ContainsFunc(v.chosen, func(s string) bool { _, s = cutTypeCast(s); return strings.EqualFold(s, name) }) {
+			b = appendJSON(append(appendString(append(b, ','), name), ':'), m.Meeting[name])
 		}
-		found := slices.DeleteFunc(slices.Clone(m.Extended), func(p extendedProperty) bool {
-			return !slices.ContainsFunc(e.ids, func(id string) bool { return strings.EqualFold(id, p.ID) })
-		})
-		if len(found) > 0 { // Graph leaves the member out when nothing matches
-			b = appendList(append(b, `,"singleValueExtendedProperties":`...), found)
+	}
+	for _, e := range v.expand {
+		var value any
+		switch e.name {
+		case "attachments":
+			b = append(b, `,"attachments":[`...)
+			for i, a := range m.Attachments {
+				if i > 0 {
+					b = append(b, ',')
+				}
+				b = e.nested.append(b, m, a, "")
+			}
+			b = append(b, ']')
+		case "singleValueExtendedProperties":
+			value = matchingExtended(m.Extended, e.filter, func(p extendedProperty) string { return p.ID })
+		case "multiValueExtendedProperties":
+			value = matchingExtended(m.Multi, e.filter, func(p multiProperty) string { return p.ID })
+		case "extensions":
+			v.call.read(func(*state) { value = v.call.shownExtensions(m.Key, e.options) })
+		case "event":
+			v.call.read(func(*state) { value = v.call.shownEvent(m, e.options) })
+		}
+		if value != nil { // Graph leaves the member out when nothing matches
+			b = appendJSON(append(append(append(b, `,"`...), e.name...), `":`...), value)
 		}
 	}
 	return append(b, '}')
+}
+
+// eventMessageMembers are what $select may name of mails about meetings.
+// https://learn.microsoft.com/graph/api/resources/eventmessagerequest
+var eventMessageMembers = []string{
+	"meetingMessageType", "startDateTime", "endDateTime", "location", "type", "recurrence", "isOutOfDate", "isAllDay", "isDelegated",
+	"responseType", "proposedNewTime", "previousLocation", "previousStartDateTime", "previousEndDateTime", "meetingRequestType",
+	"allowNewTimeProposals", "responseRequested",
+}
+
+// shownEvent is the event of a mail about a meeting, for $expand. It needs the
+// lock.
+func (c *call) shownEvent(m *message, options query) any {
+	e := c.box.entities[m.Event]
+	if m.Event == 0 || e == nil {
+		return nil
+	}
+	return c.object(eventResource(), e, options)
 }
 
 // preview is the first 255 characters of the body as text.
@@ -156,4 +219,14 @@ func textOf(source string) string {
 			hidden = false
 		}
 	}
+}
+
+// basic says that the token may not see bodies: it has Mail.ReadBasic and no
+// more. https://learn.microsoft.com/graph/permissions-reference#mailreadbasic
+func (c *call) basic() bool {
+	suffix := ""
+	if c.token.OID != c.box.ID && !c.token.appOnly() {
+		suffix = ".Shared"
+	}
+	return !c.token.has("Mail.Read"+suffix) && !c.token.has("Mail.ReadWrite"+suffix)
 }

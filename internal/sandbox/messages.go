@@ -6,8 +6,8 @@ package sandbox
 // change in drafts only.
 // https://learn.microsoft.com/graph/api/resources/message
 //
-// Left out: reply, forward and their drafts, attachments by their own paths,
-// $value, the 412 that comes without If-Match.
+// Attachments, replies and MIME content are in files of their own (mail_*.go,
+// mime*.go). Left out: the 412 that comes without If-Match, which a fault can make.
 
 import (
 	"cmp"
@@ -55,12 +55,12 @@ func (c *call) messageOf() (*message, error) {
 	default:
 		return nil, errIDMalformed()
 	}
-	if name, ok := c.params["mailFolder-id"]; ok {
-		f, err := c.folderOf(name)
+	if len(c.chain) > 0 {
+		f, err := c.folderAt()
 		if err != nil {
 			return nil, err
 		}
-		if f.Key != m.Folder {
+		if !c.box.holds(f, m) {
 			return nil, errItemNotFound()
 		}
 	}
@@ -82,13 +82,14 @@ func (c *call) listMessages() (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var f filter
-	if c.query.filter != "" {
-		if f, err = parseFilter(c.query.filter); err != nil {
-			return nil, err
-		}
+	if c.query.search != "" {
+		return c.searchMessages(v)
 	}
-	if err := checkOrder(c.query.orderby, f); err != nil {
+	f, err := parseFilter(c.query.filter, c.messageFields())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOrder(c.query.orderby, f, messageFields()); err != nil {
 		return nil, err
 	}
 	newestFirst := len(c.query.orderby) == 0 ||
@@ -98,12 +99,12 @@ func (c *call) listMessages() (*Answer, error) {
 	total, more := 0, false
 	c.read(func(*state) {
 		all := c.box.byTime
-		if name, ok := c.params["mailFolder-id"]; ok {
+		if len(c.chain) > 0 {
 			var in *folder
-			if in, err = c.folderOf(name); err != nil {
+			if in, err = c.folderAt(); err != nil {
 				return
 			}
-			all, what = in.byTime, "mailFolders('"+makeID(idFolder, c.box.ID, in.Key, 0)+"')/messages"
+			all, what = c.box.messagesIn(in), "mailFolders('"+makeID(idFolder, c.box.ID, in.Key, 0)+"')/messages"
 		}
 		page, total, more = pick(all, f.test, c.query, newestFirst, size)
 	})
@@ -130,7 +131,7 @@ func (c *call) listMessages() (*Answer, error) {
 
 // pick chooses one page from messages in ascending order of time. Newest first
 // without a filter costs no more than the page.
-func pick(all []*message, test condition, q query, newestFirst bool, size int) (page []*message, total int, more bool) {
+func pick(all []*message, test condition[*message], q query, newestFirst bool, size int) (page []*message, total int, more bool) {
 	if newestFirst && test == nil {
 		total = len(all)
 		for i := total - 1 - q.skip; i >= 0 && len(page) < size; i-- {
@@ -145,19 +146,8 @@ func pick(all []*message, test condition, q query, newestFirst bool, size int) (
 		}
 	}
 	if !newestFirst {
-		slices.SortStableFunc(found, func(a, b *message) int {
-			for _, o := range q.orderby {
-				get := sortable(strings.ToLower(o.property))
-				n := compareValues(get(a), get(b))
-				if o.desc {
-					n = -n
-				}
-				if n != 0 {
-					return n
-				}
-			}
-			return cmp.Compare(a.Key, b.Key)
-		})
+		by := compareBy(q.orderby, messageFields())
+		slices.SortStableFunc(found, func(a, b *message) int { return cmp.Or(by(a, b), cmp.Compare(a.Key, b.Key)) })
 	}
 	total = len(found)
 	from := min(q.skip, total)
@@ -188,8 +178,8 @@ func (c *call) oneMessage(status int, v *view, m *message) *Answer {
 	return a
 }
 
-// newDraft is a message as it is before a client says anything.
-func (c *call) newDraft() *message {
+// newMessage is a draft as it is before a client says anything.
+func newMessage() *message {
 	return &message{
 		IsDraft: true, IsRead: true, Importance: "normal", Inference: "focused",
 		Body: itemBody{ContentType: "text"}, Flag: followUp{FlagStatus: "notFlagged"},
@@ -201,6 +191,13 @@ func writeMessage(m *message, obj map[string]json.RawMessage, draft bool) ([]str
 	var touched []string
 	for name, raw := range obj {
 		p := propertyNamed(name)
+		var write func(*message, json.RawMessage) error
+		if p != nil {
+			write = p.write
+		}
+		if name == "attachments" {
+			write = writeAttachments
+		}
 		switch {
 		case strings.Contains(name, "@odata."):
 			continue // an annotation
@@ -208,13 +205,13 @@ func writeMessage(m *message, obj map[string]json.RawMessage, draft bool) ([]str
 			continue
 		case p == nil:
 			return nil, errBody("The property '%s' does not exist on type 'Microsoft.OutlookServices.Message'. Make sure to only use property names that are defined by the type or mark the type as open type.", name)
-		case p.write == nil:
+		case write == nil:
 			continue
 		case p.draft && !draft:
 			return nil, newError(http.StatusBadRequest, "ErrorInvalidPropertySet",
 				"The property '%s' can be changed while the message is a draft only.", name)
 		}
-		if err := p.write(m, raw); err != nil {
+		if err := write(m, raw); err != nil {
 			return nil, err
 		}
 		touched = append(touched, p.name)
@@ -230,8 +227,9 @@ func (c *call) createMessage() (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := c.newDraft()
-	if kind, _, _ := strings.Cut(c.header.Get("Content-Type"), ";"); strings.EqualFold(kind, "text/plain") {
+	m := newMessage()
+	var extensions []*entity
+	if c.isMIME() {
 		if c.params["mailFolder-id"] != "" {
 			return nil, newError(http.StatusBadRequest, "ErrorInvalidRequest", "MIME content is taken at /messages only.")
 		}
@@ -243,20 +241,33 @@ func (c *call) createMessage() (*Answer, error) {
 		if err != nil {
 			return nil, err
 		}
+		if extensions, err = takeExtensions(obj); err != nil {
+			return nil, err
+		}
+		if len(extensions) > 0 { // the answer shows what came with the message
+			if v, err = c.viewOf(nil, "extensions"); err != nil {
+				return nil, err
+			}
+		}
 		if _, err := writeMessage(m, obj, true); err != nil {
 			return nil, err
 		}
 	}
 	err = c.update(func(t *tx) error {
 		f := c.box.wellKnown["drafts"]
-		if name, ok := c.params["mailFolder-id"]; ok {
+		if len(c.chain) > 0 {
 			var err error
-			if f, err = c.folderOf(name); err != nil {
+			if f, err = c.folderAt(); err != nil {
 				return err
 			}
 		}
+		if err := refuseSearchFolder(f); err != nil {
+			return err
+		}
 		c.signAs(m)
+		t.thread(c.box, m)
 		t.addMessage(c.box, f.Key, m)
+		t.putExtensions(c.box, m.Key, extensions)
 		t.note(c, EffectCreated, m, v.id(m), "message")
 		return nil
 	})
@@ -276,8 +287,12 @@ func (c *call) signAs(m *message) {
 		m.Sender = self
 	}
 	if m.InternetID == "" {
-		m.InternetID = "<" + strings.ToUpper(strings.ReplaceAll(newGUID(), "-", "")) + "@" + DefaultDomain + ">"
+		m.InternetID = newInternetID()
 	}
+}
+
+func newInternetID() string {
+	return "<" + strings.ToUpper(strings.ReplaceAll(newGUID(), "-", "")) + "@" + DefaultDomain + ">"
 }
 
 func (c *call) updateMessage() (*Answer, error) {
@@ -302,6 +317,10 @@ func (c *call) updateMessage() (*Answer, error) {
 		touched, err := writeMessage(&fresh, obj, old.IsDraft)
 		if err != nil {
 			return err
+		}
+		if topic(fresh.Subject) != topic(old.Subject) { // another topic is another conversation
+			fresh.Conversation = makeID(0x10, c.box.ID, t.newKey(), 0)
+			touched = append(touched, "conversationId")
 		}
 		m = &fresh
 		t.saveMessage(c.box, m, touched...)
@@ -375,12 +394,10 @@ func (c *call) moveMessage() (*Answer, error) {
 
 func (c *call) copyMessage() (*Answer, error) {
 	return c.transfer("copy", func(t *tx, m *message, to *folder) *message {
-		fresh := *m
-		fresh.Touched = nil
-		t.addMessage(c.box, to.Key, &fresh)
+		fresh := t.duplicate(c.box, m, to.Key)
 		v := view{box: c.box, immutable: c.prefer.immutable}
-		t.note(c, EffectCreated, &fresh, v.id(&fresh), "message")
-		return &fresh
+		t.note(c, EffectCreated, fresh, v.id(fresh), "message")
+		return fresh
 	})
 }
 
@@ -405,6 +422,9 @@ func (c *call) transfer(action string, do func(t *tx, m *message, to *folder) *m
 		}
 		to, err := c.folderOf(dest)
 		if err != nil {
+			return err
+		}
+		if err := refuseSearchFolder(to); err != nil {
 			return err
 		}
 		m = do(t, old, to)

@@ -226,7 +226,7 @@ func TestFoldersAreMadeListedRenamedAndDeleted(t *testing.T) {
 	w.do(http.MethodPost, "/me/mailFolders", `{}`).is(400, "ErrorInvalidRequest")
 	w.do(http.MethodPost, "/me/mailFolders", `{"displayName":"x","colour":1}`).is(400, "RequestBodyRead")
 	w.do(http.MethodPost, "/me/mailFolders", `{"displayName":"Hidden","isHidden":true}`).is(201)
-	if a, b := len(w.get("/me/mailFolders?$top=100").value()), len(w.get("/me/mailFolders?$top=100&includeHiddenFolders=true").value()); a != 7 || b != 8 {
+	if a, b := len(w.get("/me/mailFolders?$top=100").value()), len(w.get("/me/mailFolders?$top=100&includeHiddenFolders=true").value()); a != 7 || b != 12 {
 		t.Errorf("%d folders, %d with hidden ones", a, b)
 	}
 	if e := w.Effects(); len(e) != 4 || e[0].What != "mailFolder" || e[0].Item != id {
@@ -249,9 +249,6 @@ func TestGraphRefusesInItsOwnWords(t *testing.T) {
 	}{
 		{"GET", "/me/nonsense", "", 400, "BadRequest"},
 		{"GET", "/nonsense", "", 400, "BadRequest"},
-		{"GET", "/me/events", "", 501, "SandboxNotModelled"},
-		{"GET", "/me/messages/" + id + "/attachments", "", 501, "SandboxNotModelled"},
-		{"POST", "/$batch", "{}", 501, "SandboxNotModelled"},
 		{"PUT", "/me/messages/" + id, "{}", 405, "BadRequest"},
 		{"GET", "/me/sendMail", "", 405, "BadRequest"},
 		{"DELETE", "/me", "", 405, "BadRequest"},
@@ -269,7 +266,7 @@ func TestGraphRefusesInItsOwnWords(t *testing.T) {
 		{"GET", "/me/messages?$filter=receivedDateTime+ge+'x'", "", 400, "RequestBroker--ParseUri"},
 		{"GET", "/me/messages?$orderby=nope", "", 400, "RequestBroker--ParseUri"},
 		{"GET", "/me/messages?$expand=nope", "", 400, "RequestBroker--ParseUri"},
-		{"GET", "/me?$select=nope", "", 400, "RequestBroker--ParseUri"},
+		{"GET", "/me?$select=nope", "", 400, "Request_BadRequest"},
 		{"GET", "/me/mailFolders?$select=nope", "", 400, "RequestBroker--ParseUri"},
 		{"PATCH", "/me/messages/" + id, "", 400, "BadRequest"},
 		{"PATCH", "/me/messages/" + id, `{"nope":1}`, 400, "RequestBodyRead"},

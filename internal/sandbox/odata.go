@@ -1,10 +1,10 @@
 package sandbox
 
 // Query options, Prefer and paging, as Outlook supports them. Modelled: $select,
-// $top, $skip, $count, $orderby, $filter (filter.go), $expand of attachments and
-// singleValueExtendedProperties; Prefer IdType and odata.maxpagesize. Left out:
-// $search, $levels, and the Prefer outlook.timezone, outlook.body-content-type
-// and outlook.allow-unsafe-html, which go without Preference-Applied.
+// $top, $skip, $count, $orderby, $filter (filter.go), $search (as text, for the
+// resource to read), $expand with options in parentheses; Prefer IdType,
+// odata.maxpagesize, outlook.timezone, outlook.body-content-type,
+// outlook.allow-unsafe-html and return=minimal. Left out: $levels, $format.
 // https://learn.microsoft.com/graph/query-parameters
 
 import (
@@ -28,10 +28,13 @@ type query struct {
 	orderby   []order
 	filter    string
 	expand    string
+	search    string
+	ref       string // $id: what a reference is to
 	delta     string // $deltatoken
 	skiptoken string
-	changes   string // changeType
-	hidden    bool   // includeHiddenFolders
+	changes   string            // changeType
+	hidden    bool              // includeHiddenFolders
+	named     map[string]string // options without a $, by lower-case name
 }
 
 type order struct {
@@ -90,11 +93,23 @@ func parseQuery(raw string) (query, error) {
 		case "includehiddenfolders":
 			q.hidden = strings.EqualFold(value, "true")
 		case "$search":
-			return q, errNotModelled("$search")
+			q.search = value
+		case "$id":
+			q.ref = value
+		case "$format":
+			if !strings.EqualFold(value, "json") && !strings.HasPrefix(strings.ToLower(value), "application/json") {
+				return q, errParseURI("The value '%s' of $format is not supported.", value)
+			}
 		default:
 			if strings.HasPrefix(key, "$") {
 				return q, errParseURI("The query parameter '%s' is not supported.", name)
 			}
+		}
+		if !strings.HasPrefix(key, "$") {
+			if q.named == nil {
+				q.named = map[string]string{}
+			}
+			q.named[key] = value
 		}
 	}
 	return q, nil
@@ -119,10 +134,15 @@ func parseOrder(value string) ([]order, error) {
 // preferences are what the Prefer headers ask for.
 type preferences struct {
 	immutable bool
-	pageSize  int // 0: not given
+	pageSize  int    // 0: not given
+	timeZone  string // as given; "": UTC
+	bodyType  string // text or html; "": as stored
+	unsafe    bool   // HTML as it came
+	minimal   bool   // return=minimal
 }
 
 // parsePrefer reads all Prefer headers; one header may join several.
+// https://learn.microsoft.com/graph/outlook-immutable-id
 func parsePrefer(h http.Header) preferences {
 	var p preferences
 	for _, line := range h.Values("Prefer") {
@@ -136,6 +156,16 @@ func parsePrefer(h http.Header) preferences {
 				if n, err := strconv.Atoi(value); err == nil && n > 0 {
 					p.pageSize = min(n, maxTop)
 				}
+			case "outlook.timezone":
+				p.timeZone = value
+			case "outlook.body-content-type":
+				if value = strings.ToLower(value); value == "text" || value == "html" {
+					p.bodyType = value
+				}
+			case "outlook.allow-unsafe-html":
+				p.unsafe = true
+			case "return":
+				p.minimal = strings.EqualFold(value, "minimal")
 			}
 		}
 	}
@@ -151,7 +181,51 @@ func (p preferences) applied() string {
 	if p.pageSize > 0 {
 		list = append(list, "odata.maxpagesize="+strconv.Itoa(p.pageSize))
 	}
+	if p.timeZone != "" {
+		list = append(list, `outlook.timezone="`+p.timeZone+`"`)
+	}
+	if p.bodyType != "" {
+		list = append(list, `outlook.body-content-type="`+p.bodyType+`"`)
+	}
+	if p.unsafe {
+		list = append(list, "outlook.allow-unsafe-html")
+	}
 	return strings.Join(list, ",")
+}
+
+// expansionOf is one member of $expand with its options.
+type expansionOf struct {
+	name    string
+	options query
+}
+
+// parseExpansions reads $expand=a,b($select=x;$filter=y).
+func parseExpansions(text string) ([]expansionOf, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var list []expansionOf
+	for _, item := range splitOutside(text) {
+		name, args, nested := strings.Cut(strings.TrimSpace(item), "(")
+		e := expansionOf{name: strings.TrimSpace(name)}
+		if nested {
+			args, closed := strings.CutSuffix(args, ")")
+			if !closed {
+				return nil, errParseURI("Syntax error in $expand: '%s'.", text)
+			}
+			values := url.Values{}
+			for _, option := range strings.Split(args, ";") {
+				key, value, _ := strings.Cut(option, "=")
+				values.Add(strings.TrimSpace(key), value)
+			}
+			var err error
+			if e.options, err = parseQuery(values.Encode()); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, e)
+	}
+	return list, nil
 }
 
 // pageSize is how many items a page may hold.
@@ -196,7 +270,15 @@ func (c *call) jsonAnswer(status int, body []byte) *Answer {
 
 // metadata is the value of @odata.context.
 func (c *call) metadata(what string) string {
-	return c.base + "/v1.0/$metadata#users('" + c.box.ID + "')/" + what
+	root := c.base + "/v1.0/$metadata#"
+	switch c.box.kind {
+	case kindPerson:
+		root += "users('" + c.box.ID + "')/"
+	case kindGroup:
+		root += "groups('" + c.box.ID + "')/"
+	case kindDirectory: // belongs to nobody
+	}
+	return root + what
 }
 
 // appendString appends a JSON string, without escaping HTML.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -20,8 +21,21 @@ const (
 type App struct {
 	// ClientID is the application id.
 	ClientID string
-	// Secret makes the application a confidential client. Empty: public.
+	// Secret makes the application a confidential client. Without it and
+	// without certificates the application is public.
 	Secret string
+	// Certificates make the application a confidential client as well: their
+	// RSA keys sign its client assertions.
+	Certificates []*x509.Certificate
+	// Roles are the application permissions of its registration, such as
+	// Mail.ReadWrite: what its tokens may do when nobody is signed in.
+	Roles []string
+	// Scopes are the delegated permissions of its registration, which is what
+	// the scope .default stands for. Others may be asked for by name.
+	Scopes []string
+	// ConsentRequired says that no administrator has consented yet: there are
+	// no Roles until somebody visits the page of admin consent.
+	ConsentRequired bool
 	// RedirectURIs are allowed besides every http address on loopback, which
 	// is always allowed, with any port and path.
 	RedirectURIs []string
@@ -46,6 +60,10 @@ type options struct {
 	keepRequests     int
 	listPage         int
 	deltaFilterLimit int
+	searchLimit      int
+	odd              DeltaOddities // delta_odd.go
+	limits           limitOptions  // options_limits.go
+	mail             mailOptions   // mail_options.go
 }
 
 func defaultOptions() options {
@@ -63,6 +81,9 @@ func defaultOptions() options {
 		keepRequests:     10_000,
 		listPage:         10,
 		deltaFilterLimit: 5_000,
+		searchLimit:      250,
+		limits:           defaultLimitOptions(),
+		mail:             defaultMailOptions(),
 	}
 }
 

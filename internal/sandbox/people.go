@@ -23,7 +23,7 @@ type Person struct {
 }
 
 // Name is what a mail shows.
-func (p Person) Name() string { return p.Given + " " + p.Surname }
+func (p Person) Name() string { return strings.TrimSpace(p.Given + " " + p.Surname) }
 
 // givenNames are short, so that addresses in examples are short.
 const givenNames = "Ann Ben Cleo Dan Eva Finn Gia Hugo Ida Jon Kim Leo Mia Ned Ora Pia Quinn Ray Sue Tom Uma Vic Wes Xena Yan Zoe"
@@ -44,6 +44,18 @@ func person(seed uint64, n int) Person {
 	}
 	p.UPN = local + "@" + DefaultDomain
 	return p
+}
+
+// The groups that every sandbox has; everybody is a member of each.
+const (
+	numberOfGroups = 2
+	groupNames     = "Sales Research"
+)
+
+// group generates the n-th group of a seed, n from 0.
+func group(seed uint64, n int) Person {
+	name := strings.Fields(groupNames)[n]
+	return Person{ID: seededGUID(seed, "group "+strconv.Itoa(n)), UPN: strings.ToLower(name) + "@" + DefaultDomain, Given: name}
 }
 
 // seededBytes are 32 bytes that depend on the seed and a label only.

@@ -1,6 +1,7 @@
 package sandbox
 
-// A scripted person at a browser: follows redirects, picks an account, accepts.
+// A scripted person at a browser: follows redirects, types the code of a device,
+// picks an account, accepts.
 
 import (
 	"context"
@@ -23,13 +24,31 @@ type Landing struct {
 }
 
 // SignIn plays the person: from startURL (a program's own start page, or the
-// authorize page itself) it follows redirects, picks the account upn, accepts,
-// and goes on to where the sign-in leads. It ends at the first page that has
-// none of the sandbox's forms. client may be nil; it is not changed, and without
-// a cookie jar it is given one, as a browser would have.
+// authorize page itself, or that of admin consent) it follows redirects, picks
+// the account upn, accepts, and goes on to where the sign-in leads. It ends at
+// the first page that has none of the sandbox's forms. client may be nil; it is
+// not changed, and without a cookie jar it is given one, as a browser would have.
 //
 // A landing that is an error is returned with the error.
 func SignIn(ctx context.Context, client *http.Client, startURL, upn string) (*Landing, error) {
+	return (&scriptedPerson{upn: upn}).walk(ctx, client, startURL)
+}
+
+// SignInDevice plays the person whom a device has shown a code: at
+// verificationURI it types userCode, picks the account upn and accepts. A code
+// that the page does not take is an error. The rest is as with [SignIn].
+func SignInDevice(ctx context.Context, client *http.Client, verificationURI, userCode, upn string) (*Landing, error) {
+	return (&scriptedPerson{upn: upn, userCode: userCode}).walk(ctx, client, verificationURI)
+}
+
+// scriptedPerson is what the person knows.
+type scriptedPerson struct {
+	upn      string
+	userCode string
+	typed    bool // the code
+}
+
+func (p *scriptedPerson) walk(ctx context.Context, client *http.Client, startURL string) (*Landing, error) {
 	browser := http.Client{}
 	if client != nil {
 		browser = *client
@@ -43,25 +62,28 @@ func SignIn(ctx context.Context, client *http.Client, startURL, upn string) (*La
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, startURL, http.NoBody)
 	if err != nil {
-		return nil, fmt.Errorf("sign in as %s: %w", upn, err)
+		return nil, fmt.Errorf("sign in as %s: %w", p.upn, err)
 	}
 	for range 10 {
 		at, root, err := visit(&browser, req)
 		if err != nil {
-			return at, fmt.Errorf("sign in as %s: %w", upn, err)
+			return at, fmt.Errorf("sign in as %s: %w", p.upn, err)
 		}
-		f, ok := chooseForm(root, upn)
+		f, ok := p.chooseForm(root)
 		if !ok {
 			if at.Status >= 400 {
-				return at, fmt.Errorf("sign in as %s: %s answered %d", upn, at.URL.Host+at.URL.Path, at.Status)
+				return at, fmt.Errorf("sign in as %s: %s answered %d", p.upn, at.URL.Host+at.URL.Path, at.Status)
+			}
+			if p.typed && hasID(root, "wrong-code") {
+				return at, fmt.Errorf("sign in as %s: the code %s is not taken", p.upn, p.userCode)
 			}
 			return at, nil
 		}
 		if req, err = f.submit(ctx, at.URL); err != nil {
-			return at, fmt.Errorf("sign in as %s: %w", upn, err)
+			return at, fmt.Errorf("sign in as %s: %w", p.upn, err)
 		}
 	}
-	return nil, fmt.Errorf("sign in as %s: too many pages", upn)
+	return nil, fmt.Errorf("sign in as %s: too many pages", p.upn)
 }
 
 func visit(browser *http.Client, req *http.Request) (*Landing, *html.Node, error) {
@@ -104,9 +126,10 @@ func (f htmlForm) submit(ctx context.Context, base *url.URL) (*http.Request, err
 	return req, err
 }
 
-// chooseForm finds the form to send and what to press in it: the account's
-// button, else the field for another account, else Accept.
-func chooseForm(root *html.Node, upn string) (htmlForm, bool) {
+// chooseForm finds the form to send and what to press in it: the field for a
+// device's code, the account's button, else the field for another account, else
+// Accept.
+func (p *scriptedPerson) chooseForm(root *html.Node) (htmlForm, bool) {
 	var other *htmlForm
 	for n := range nodes(root, "form") {
 		f := htmlForm{attr(n, "method"), attr(n, "action"), url.Values{}}
@@ -125,12 +148,18 @@ func chooseForm(root *html.Node, upn string) (htmlForm, bool) {
 			return false
 		}
 		switch attr(n, "id") {
+		case "device":
+			if p.userCode != "" && !p.typed {
+				p.typed = true
+				f.values.Set("otc", p.userCode)
+				return f, true
+			}
 		case "account":
-			if press("account", upn) {
+			if press("account", p.upn) {
 				return f, true
 			}
 		case "other":
-			f.values.Set("account", upn)
+			f.values.Set("account", p.upn)
 			other = &f
 		case "consent":
 			if press("consent", "accept") {
@@ -157,6 +186,18 @@ func nodes(root *html.Node, tag string) func(func(*html.Node) bool) {
 			}
 		}
 	}
+}
+
+func hasID(root *html.Node, id string) bool {
+	if root == nil {
+		return false
+	}
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode && attr(n, "id") == id {
+			return true
+		}
+	}
+	return false
 }
 
 func attr(n *html.Node, name string) string {

@@ -20,9 +20,11 @@ type Call struct {
 	// Route is the template of the path, such as
 	// /users/{user-id}/messages/{message-id}, or the path itself where there
 	// is none.
-	Route   string `json:"route"`
-	Path    string `json:"path"`
-	Query   string `json:"query,omitempty"`
+	Route string `json:"route"`
+	Path  string `json:"path"`
+	Query string `json:"query,omitempty"`
+	// Batch is the id of the batch that it was a part of.
+	Batch   string `json:"batch,omitempty"`
 	App     string `json:"app,omitempty"`
 	Mailbox string `json:"mailbox,omitempty"`
 	Status  int    `json:"status"` // 0: the connection was reset
@@ -69,20 +71,27 @@ func (s *Sandbox) Stats() Stats {
 	var st Stats
 	s.calls.mu.Lock()
 	st.Requests = s.calls.total
+	st.RequestsForgotten = s.calls.total - int64(len(s.calls.ring))
 	s.calls.mu.Unlock()
 	names := map[string]string{}
-	for _, p := range s.People() {
-		names[p.ID] = p.UPN
-	}
+	s.read(func(state *state) {
+		st.EffectsForgotten = state.forgottenEffects()
+		for _, b := range state.everyBox() {
+			names[b.ID] = b.UPN
+		}
+	})
 	s.limits.mu.Lock()
 	defer s.limits.mu.Unlock()
 	for key, p := range s.limits.books {
 		st.Refused += p.refused
+		st.Throttled += p.throttled
 		st.Offences += p.offences
-		st.MaxConcurrency = max(st.MaxConcurrency, p.peak)
+		if key.mailbox != "" {
+			st.MaxConcurrency = max(st.MaxConcurrency, p.peak)
+		}
 		st.Mailboxes = append(st.Mailboxes, MailboxStats{
 			App: key.app, Mailbox: names[key.mailbox], Requests: p.requests, Open: p.open,
-			MaxConcurrency: p.peak, Refused: p.refused, Offences: p.offences,
+			MaxConcurrency: p.peak, Refused: p.refused, Throttled: p.throttled, Offences: p.offences, Uploaded: p.uploaded,
 		})
 	}
 	slices.SortFunc(st.Mailboxes, func(a, b MailboxStats) int {

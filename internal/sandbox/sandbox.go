@@ -18,7 +18,7 @@ import (
 type Sandbox struct {
 	opts    options
 	log     *slog.Logger
-	routes  []route
+	table   *routeTable
 	keys    signingKey
 	stop    chan struct{} // closed by Close: whoever waits in a request gives up
 	stopOne sync.Once
@@ -27,11 +27,16 @@ type Sandbox struct {
 	state   *state
 	journal *journal // nil without a store folder
 	broken  error    // set when the journal could not be written
+	odd     deltaBook
 
-	codes  codeBook
-	limits limitBook
-	faults faultBook
-	calls  requestLog
+	codes   codeBook
+	limits  limitBook
+	faults  faultBook
+	calls   requestLog
+	tokens  tokenCache
+	uploads uploadBook
+	post    transport
+	notes   *noteBook
 
 	server *http.Server
 	url    string
@@ -45,44 +50,84 @@ func New(opts ...Option) (*Sandbox, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	s := &Sandbox{opts: o, log: o.log, routes: graphRoutes(), keys: newSigningKey(), stop: make(chan struct{}), state: newState()}
+	s := &Sandbox{opts: o, log: o.log, table: graphTable(), keys: theSigningKey(), stop: make(chan struct{}), state: newState()}
+	s.notes = newNoteBook(s.stop, &s.wait)
 	s.codes.codes = map[string]*authCode{}
-	s.limits.books = map[limitKey]*limitPage{}
+	s.limits = newLimitBook(o.limitRules())
 	s.calls.keep = o.keepRequests
+	s.state.keepEffects = o.limits.keep
 	if o.storeDir != "" {
-		j, err := openJournal(o.storeDir, s.state)
+		j, err := openJournal(o.storeDir, o.limits.journalOver, s.state)
 		if err != nil {
 			return nil, fmt.Errorf("sandbox: open store: %w", err)
 		}
 		s.journal = j
+		s.state.contents = nil
 	}
 	if err := s.update(s.populate); err != nil {
 		return nil, fmt.Errorf("sandbox: make people: %w", err)
 	}
+	s.SetDeltaOddities(o.odd)
+	s.resumeWaiting()
 	return s, nil
 }
 
-// populate makes the instance on a first start and the people that are missing.
+// populate makes the instance on a first start, and the people and groups that
+// are missing, with what everybody has from the beginning.
 func (s *Sandbox) populate(t *tx) error {
 	if t.Secret == nil {
 		secret := make([]byte, 32)
 		_, _ = rand.Read(secret) // never fails
 		t.do(record{Instance: &instance{Seed: s.opts.seed, Tenant: seededGUID(s.opts.seed, "tenant"), Secret: secret}})
 	}
+	if t.directory == nil {
+		t.do(record{Directory: &Person{ID: t.Tenant, Given: "Contoso"}})
+	}
 	for n := len(t.boxes); n < s.opts.mailboxes; n++ {
 		p := person(t.Seed, n)
 		t.do(record{Person: &p})
-		var root uint64
-		for spec := range strings.SplitSeq(wellKnownFolders, ",") {
-			known, name, _ := strings.Cut(spec, ":")
-			f := folderRecord{Key: t.newKey(), Parent: root, Name: name, WellKnown: known, Seq: t.nextSeq()}
-			t.do(record{Box: p.ID, Folder: &f})
-			if root == 0 {
-				root = f.Key
-			}
+		t.makeFolders(t.byName[p.ID])
+	}
+	for n := len(t.groups); n < numberOfGroups; n++ {
+		g := group(t.Seed, n)
+		t.do(record{Group: &g})
+	}
+	for _, box := range t.everyBox() {
+		if box.gone {
+			continue
+		}
+		for _, furnish := range furnishings() {
+			furnish(t, box)
 		}
 	}
 	return nil
+}
+
+// furnishings give a mailbox what it has from the beginning. Each must do nothing
+// where it is there already: they run at every start.
+func furnishings() []func(t *tx, box *mailbox) {
+	return []func(t *tx, box *mailbox){
+		furnishUsers,
+		furnishPlaces,
+		furnishFolders,
+		furnishSettings,
+		furnishCalendars,
+		furnishContacts,
+		furnishTodo,
+	}
+}
+
+// makeFolders makes the well-known mail folders.
+func (t *tx) makeFolders(box *mailbox) {
+	var root uint64
+	for spec := range strings.SplitSeq(wellKnownFolders, ",") {
+		known, name, _ := strings.Cut(spec, ":")
+		f := folderRecord{Key: t.newKey(), Parent: root, Name: name, WellKnown: known, Seq: t.nextSeq()}
+		t.do(record{Box: box.ID, Folder: &f})
+		if root == 0 {
+			root = f.Key
+		}
+	}
 }
 
 // Handler serves everything: sign-in, Graph and control port. It can be used
@@ -121,6 +166,7 @@ func (s *Sandbox) Close() error {
 	var err error
 	s.stopOne.Do(func() {
 		close(s.stop)
+		s.notes.seal()
 		if s.server != nil {
 			// Give running requests the moment that they need to notice.
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -129,7 +175,9 @@ func (s *Sandbox) Close() error {
 				err = s.server.Close()
 			}
 		}
+		s.post.close()
 		s.wait.Wait()
+		s.notes.client.CloseIdleConnections()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.journal != nil {
@@ -161,6 +209,9 @@ func (s *Sandbox) People() []Person {
 	var list []Person
 	s.read(func(st *state) {
 		for _, b := range st.boxes {
+			if b.gone {
+				continue
+			}
 			list = append(list, b.Person)
 		}
 	})
@@ -180,8 +231,12 @@ func (s *Sandbox) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.EqualFold(first, "v1.0"):
 		s.serveGraph(w, r)
+	case first == uploadPath:
+		s.serveUpload(w, r)
 	case first == "_sandbox":
 		s.serveControl(w, r, rest)
+	case strings.EqualFold(first, "devicelogin") && rest == "":
+		s.serveSignin(w, r, "common", "oauth2/deviceauth") // the short address for people
 	case rest != "":
 		s.serveSignin(w, r, first, rest)
 	case first == "":

@@ -1,13 +1,16 @@
 package sandbox
 
-// Sending: sendMail as JSON and as MIME, and send of a draft. A mail goes at
-// once into the inboxes of those recipients that are mailboxes of this sandbox,
-// once each, and into the sender's Sent Items; other recipients are recorded in
-// the ledger and nothing more. The answer is 202 with no body and no id.
+// Sending: sendMail as JSON and as MIME, and send of a draft. A mail goes into the
+// inboxes of those recipients that are mailboxes of this sandbox, once each, and
+// into the sender's Sent Items; other recipients are recorded in the ledger and
+// nothing more, but for those of the sandbox's own domain that are nobody's: of
+// them the sender gets a report. The answer is 202 with no body and no id. With
+// SubmitDelay the mail waits in Drafts first (mail_transport.go).
 // https://learn.microsoft.com/graph/api/user-sendmail
 //
-// Left out: the time that a mail spends in Drafts before it is picked up,
-// reports of non-delivery, limits on recipients and messages per minute.
+// Left out: recipients per day, policies that refuse a mail after the 202, bounds on
+// the size of a whole message, mail to the address of a group (it is in the ledger
+// and begins no conversation).
 
 import (
 	"encoding/json"
@@ -18,9 +21,8 @@ import (
 )
 
 func (c *call) sendMail() (*Answer, error) {
-	m, save := c.newDraft(), true
-	kind, _, _ := strings.Cut(c.header.Get("Content-Type"), ";")
-	if strings.EqualFold(strings.TrimSpace(kind), "text/plain") {
+	m, save := newMessage(), true
+	if c.isMIME() {
 		if err := readMIME(m, c.body); err != nil {
 			return nil, err
 		}
@@ -47,20 +49,20 @@ func (c *call) sendMail() (*Answer, error) {
 	}
 	c.signAs(m)
 	err := c.update(func(t *tx) error {
-		m.IsDraft = false
-		item := ""
-		if save {
-			copied := *m
-			t.addMessage(c.box, c.box.wellKnown["sentitems"].Key, &copied)
-			item = makeID(idImmutable, c.box.ID, copied.Key, 0)
-		}
-		t.send(c, m, item)
+		c.submit(t, m, save)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return c.accepted(), nil
+}
+
+// isMIME says that the body is a whole mail, as MIME in base64.
+// https://learn.microsoft.com/graph/outlook-send-mime-message
+func (c *call) isMIME() bool {
+	kind, _, _ := strings.Cut(c.header.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "text/plain")
 }
 
 // readMember reads the message of the parameters.
@@ -96,20 +98,18 @@ func (c *call) sendDraft() (*Answer, error) {
 		if err := c.matches(draft.Seq); err != nil {
 			return err
 		}
+		if draft.Waiting != nil && !c.opts.mail.doubleSubmit {
+			return nil
+		}
 		if err := c.sendable(draft); err != nil {
 			return err
 		}
-		sent := *draft
-		sent.IsDraft, sent.IsRead = false, true
-		sent.Folder = c.box.wellKnown["sentitems"].Key
-		sent.Sent, sent.Received = t.now, t.now
-		if c.opts.idChangesOnSend {
-			t.dropMessage(c.box, draft)
-			t.addMessage(c.box, sent.Folder, &sent)
-		} else {
-			t.saveMessage(c.box, &sent)
+		if c.opts.mail.submitDelay > 0 {
+			c.wait(t, draft, true)
+			return nil
 		}
-		t.send(c, &sent, makeID(idImmutable, c.box.ID, sent.Key, 0))
+		sent := c.box.sent(t, draft, c.opts.idChangesOnSend)
+		t.send(c, sent, makeID(idImmutable, c.box.ID, sent.Key, 0))
 		return nil
 	})
 	if err != nil {
@@ -118,8 +118,42 @@ func (c *call) sendDraft() (*Answer, error) {
 	return c.accepted(), nil
 }
 
+// sent moves a draft to Sent Items.
+func (b *mailbox) sent(t *tx, draft *message, newID bool) *message {
+	sent := *draft
+	sent.IsDraft, sent.IsRead, sent.Waiting = false, true, nil
+	sent.Folder = b.wellKnown["sentitems"].Key
+	sent.Sent, sent.Received = t.now, t.now
+	if newID {
+		t.dropMessage(b, draft)
+		t.addMessage(b, sent.Folder, &sent)
+	} else {
+		t.saveMessage(b, &sent)
+	}
+	return &sent
+}
+
+// submit sends a message that is in no folder yet.
+func (c *call) submit(t *tx, m *message, save bool) {
+	t.thread(c.box, m)
+	if c.opts.mail.submitDelay > 0 {
+		t.addMessage(c.box, c.box.wellKnown["drafts"].Key, m)
+		c.wait(t, m, save)
+		return
+	}
+	m.IsDraft = false
+	item := ""
+	if save {
+		copied := *m
+		t.addMessage(c.box, c.box.wellKnown["sentitems"].Key, &copied)
+		item = makeID(idImmutable, c.box.ID, copied.Key, 0)
+		m.Conversation = copied.Conversation
+	}
+	t.send(c, m, item)
+}
+
 // sendable refuses a message without a recipient, with one that is no address,
-// or in somebody else's name.
+// in somebody else's name, or beyond the mails of a minute; it counts those.
 func (c *call) sendable(m *message) error {
 	all := slices.Concat(m.To, m.Cc, m.Bcc)
 	if len(all) == 0 {
@@ -134,97 +168,98 @@ func (c *call) sendable(m *message) error {
 				r.EmailAddress.Address)
 		}
 	}
+	if most := c.opts.mail.maxRecipients; most > 0 && len(all) > most {
+		return newError(http.StatusBadRequest, "ErrorInvalidRecipients",
+			"At least one recipient is not valid., The message has %d recipients, more than the limit of %d.", len(all), most)
+	}
 	for _, who := range []*recipient{m.From, m.Sender} {
 		if who != nil && !strings.EqualFold(who.EmailAddress.Address, c.box.UPN) {
 			return newError(http.StatusForbidden, "ErrorSendAsDenied",
 				"The user account which was used to submit this request does not have the right to send mail on behalf of the specified sending account.")
 		}
 	}
-	return nil
+	return c.limits.message(c.box.ID, time.Now())
 }
 
 // send delivers a mail and notes that it was accepted.
 func (t *tx) send(c *call, m *message, item string) {
-	e := Effect{
+	e := c.sentEffect(m, item)
+	e.Delivered = t.distribute(c.box, m, c.opts.mail.noReports)
+	t.do(record{Effect: &e})
+}
+
+// sentEffect is the ledger's entry of a mail that was accepted.
+func (c *call) sentEffect(m *message, item string) Effect {
+	return Effect{
 		Kind: EffectSent, Time: time.Now().UTC(), RequestID: c.id, ClientRequestID: c.header.Get("client-request-id"),
 		App: c.token.AppID, Mailbox: c.box.UPN, Item: item, What: "message", Subject: m.Subject, InternetMessageID: m.InternetID,
+		Recipients: m.addresses(),
 	}
-	for _, r := range slices.Concat(m.To, m.Cc, m.Bcc) {
-		name := strings.ToLower(r.EmailAddress.Address)
-		if slices.Contains(e.Recipients, name) {
-			continue
+}
+
+// addresses are those that a mail goes to, each once, in lower case.
+func (m *message) addresses() []string {
+	var list []string
+	for _, rs := range [][]recipient{m.To, m.Cc, m.Bcc} {
+		for _, r := range rs {
+			if name := strings.ToLower(r.EmailAddress.Address); !slices.Contains(list, name) {
+				list = append(list, name)
+			}
 		}
-		e.Recipients = append(e.Recipients, name)
-		if box := t.mailboxNamed(name); box != nil {
-			e.Delivered = append(e.Delivered, name)
+	}
+	return list
+}
+
+// distribute brings a mail to those recipients that are in this sandbox, and lists
+// them.
+func (t *tx) distribute(sender *mailbox, m *message, noReports bool) (delivered []string) {
+	var nobody []string
+	for _, name := range m.addresses() {
+		box := t.mailboxNamed(name)
+		switch {
+		case box != nil:
+			delivered = append(delivered, name)
 			t.deliver(box, m)
+		case strings.HasSuffix(name, "@"+DefaultDomain) && t.groupNamed(name) == nil:
+			nobody = append(nobody, name)
 		}
 	}
-	t.do(record{Effect: &e})
+	if len(nobody) > 0 && !noReports && sender.kind == kindPerson {
+		t.report(sender, m, nobody)
+	}
+	return delivered
 }
 
 // deliver puts a copy of a mail into an inbox, as its recipient sees it.
 func (t *tx) deliver(box *mailbox, m *message) *message {
 	in := *m
 	in.IsDraft, in.IsRead = false, false
-	in.Bcc = nil         // nobody sees whom else it went to in secret
-	in.Extended = nil    // not sent on the wire
-	in.Categories = nil  // likewise
-	in.Conversation = "" // each mailbox counts its own
-	in.Received = t.now  // now,
-	in.Touched = nil     // and new
+	in.Arrived, in.Waiting = true, nil
+	in.Bcc = nil                     // nobody sees whom else it went to in secret
+	in.Extended, in.Multi = nil, nil // not sent on the wire
+	in.Categories = nil              // likewise
+	in.Conversation = ""             // each mailbox counts its own
+	in.Received = t.now              // now,
+	in.Touched = nil                 // and new
 	in.Flag = followUp{FlagStatus: "notFlagged"}
-	t.addMessage(box, box.wellKnown["inbox"].Key, &in)
+	t.receiveMeeting(box, &in)
+	t.thread(box, &in)
+	t.receive(box, &in)
 	return &in
 }
 
-func (st *state) mailboxNamed(name string) *mailbox { return st.byName[strings.ToLower(name)] }
-
-// Mail is a mail that comes from the outside world.
-type Mail struct {
-	// To are the mailboxes that get it.
-	To []string
-	// From is the sender's address. Default: sender@fabrikam.example.
-	From string
-	// Subject and Body are plain text.
-	Subject, Body string
-	// HTML says that Body is HTML.
-	HTML bool
+// mailboxNamed finds a person's mailbox by address or object id.
+func (st *state) mailboxNamed(name string) *mailbox {
+	if b := st.byName[strings.ToLower(name)]; b != nil && b.kind == kindPerson {
+		return b
+	}
+	return nil
 }
 
-// Deliver puts a mail into inboxes as the outside world does, without Graph. It
-// returns the internetMessageId.
-func (s *Sandbox) Deliver(mail Mail) (string, error) {
-	if mail.From == "" {
-		mail.From = "sender@fabrikam.example"
+// groupNamed finds a group by address or object id.
+func (st *state) groupNamed(name string) *mailbox {
+	if b := st.byName[strings.ToLower(name)]; b != nil && b.kind == kindGroup {
+		return b
 	}
-	body := itemBody{ContentType: "text", Content: mail.Body}
-	if mail.HTML {
-		body.ContentType = "html"
-	}
-	name, domain, _ := strings.Cut(mail.From, "@")
-	from := &recipient{address{name, mail.From}}
-	m := &message{
-		Subject: mail.Subject, Body: body, Preview: preview(body), From: from, Sender: from,
-		Importance: "normal", Inference: "focused", Flag: followUp{FlagStatus: "notFlagged"},
-		InternetID: "<" + newGUID() + "@" + domain + ">",
-	}
-	err := s.update(func(t *tx) error {
-		var boxes []*mailbox
-		for _, to := range mail.To {
-			box := t.mailboxNamed(to)
-			if box == nil {
-				return newError(http.StatusNotFound, "ErrorInvalidUser", "The requested user '%s' is invalid.", to)
-			}
-			m.To = append(m.To, recipient{address{box.Name(), box.UPN}})
-			if !slices.Contains(boxes, box) {
-				boxes = append(boxes, box)
-			}
-		}
-		for _, box := range boxes {
-			t.deliver(box, m)
-		}
-		return nil
-	})
-	return m.InternetID, err
+	return nil
 }

@@ -118,7 +118,7 @@ func TestTheIDTokenNamesThePersonAndVerifiesWithThePublishedKey(t *testing.T) {
 	p := newProduct(w, nil)
 	token := w.post(w.TokenURL(), p.codeForm(p.code(ann).Get("code"))).is(http.StatusOK).str("id_token")
 	parts := strings.Split(token, ".")
-	doc := w.get(w.URL() + "/common/v2.0/.well-known/openid-configuration").is(http.StatusOK)
+	doc := w.get(w.URL() + "/" + sandbox.DefaultDomain + "/v2.0/.well-known/openid-configuration").is(http.StatusOK)
 	var keys struct {
 		Keys []struct{ N, E string }
 	}

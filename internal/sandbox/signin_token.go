@@ -1,16 +1,19 @@
 package sandbox
 
-// The token endpoint. Modelled: authorization_code (one use, PKCE) and
-// refresh_token (a new one each time, the old one stays good as with Entra, or
-// strict rotation), client secret in the body or by Basic, errors as Entra words
-// them. Client programs must react to "error" alone; numbers and texts are given
-// for people. https://learn.microsoft.com/entra/identity-platform/refresh-tokens
+// The token endpoint. Modelled: authorization_code (one use, PKCE), the device
+// code (signin_device.go), refresh_token (a new one each time, the old one stays
+// good as with Entra, or strict rotation; more scopes than before if the person
+// has consented to them meanwhile), client_credentials for an application with
+// nobody signed in, the claims parameter, errors as Entra words them. Client
+// programs must react to "error" alone; numbers and texts are given for people.
+// https://learn.microsoft.com/entra/identity-platform/refresh-tokens
+// https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,25 +42,21 @@ func randomText(n int) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-func (s *Sandbox) token(r *http.Request, id string) *Answer {
-	if r.Method != http.MethodPost {
-		return tokenFailure(newSigninError(http.StatusMethodNotAllowed, "invalid_request", 900561,
-			"The endpoint only accepts POST requests. Received a %s request.", r.Method), id)
+func (s *Sandbox) token(c *signinCall) *Answer {
+	if e := c.postOnly(); e != nil {
+		return tokenFailure(e, c.id, c.Header)
 	}
-	if err := r.ParseForm(); err != nil {
-		return tokenFailure(newSigninError(http.StatusBadRequest, "invalid_request", 90014, "The request body cannot be read."), id)
-	}
-	form := r.PostForm
-	if user, pass, ok := r.BasicAuth(); ok {
+	form := c.PostForm
+	if user, pass, ok := c.BasicAuth(); ok {
 		// RFC 6749 §2.3.1: both are form-encoded before they are joined.
 		user, _ = url.QueryUnescape(user)
 		pass, _ = url.QueryUnescape(pass)
 		form.Set("client_id", user)
 		form.Set("client_secret", pass)
 	}
-	v, e := s.exchange(form, s.root(r))
+	v, e := s.exchange(c, form)
 	if e != nil {
-		return tokenFailure(e, id)
+		return tokenFailure(e, c.id, c.Header)
 	}
 	return jsonDocument(v)
 }
@@ -66,61 +65,93 @@ func missing(name string) *signinError {
 	return newSigninError(http.StatusBadRequest, "invalid_request", 900144, "The request body must contain the following parameter: '%s'.", name)
 }
 
-func (s *Sandbox) exchange(form url.Values, issuer string) (map[string]any, *signinError) {
-	if form.Get("grant_type") == "" {
+// The grant types that have long names.
+const (
+	grantClient = "client_credentials"
+	grantDevice = "urn:ietf:params:oauth:grant-type:device_code"
+)
+
+func (s *Sandbox) exchange(c *signinCall, form url.Values) (map[string]any, *signinError) {
+	kind := form.Get("grant_type")
+	if kind == "" {
 		return nil, missing("grant_type")
 	}
-	if form.Get("client_id") == "" {
-		return nil, missing("client_id")
+	if kind == grantClient && isShared(c.tenant) {
+		return nil, newSigninError(http.StatusBadRequest, "invalid_request", 50059,
+			"No tenant-identifying information found in either the request or implied by any provided credentials.")
 	}
-	app, ok := s.app(form.Get("client_id"))
-	if !ok {
-		return nil, newSigninError(http.StatusBadRequest, "unauthorized_client", 700016,
-			"Application with identifier '%s' was not found in the directory 'Contoso'.", form.Get("client_id"))
+	app, e := s.authenticateClient(c, form)
+	if e != nil {
+		return nil, e
 	}
-	secret := form.Get("client_secret")
-	switch {
-	case app.Secret == "" && secret != "":
-		return nil, newSigninError(http.StatusUnauthorized, "invalid_client", 700025,
-			"Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
-	case app.Secret != "" && secret == "":
-		return nil, newSigninError(http.StatusUnauthorized, "invalid_client", 7000218,
-			"The request body must contain the following parameter: 'client_assertion' or 'client_secret'.")
-	case subtle.ConstantTimeCompare([]byte(app.Secret), []byte(secret)) != 1:
-		return nil, newSigninError(http.StatusUnauthorized, "invalid_client", 7000215,
-			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", app.ClientID)
-	}
-	switch form.Get("grant_type") {
+	switch kind {
 	case "authorization_code":
-		return s.redeemCode(app, form, issuer)
+		return s.redeemCode(c, app, form)
 	case "refresh_token":
-		return s.refresh(app, form, issuer)
+		return s.refresh(c, app, form)
+	case grantDevice, "device_code":
+		return s.redeemDevice(c, app, form)
+	case grantClient:
+		return s.clientCredentials(c, app, form)
 	}
 	return nil, newSigninError(http.StatusBadRequest, "unsupported_grant_type", 70003,
-		"The app requested an unsupported grant type '%s' (the sandbox models authorization_code and refresh_token).", form.Get("grant_type"))
+		"The app requested an unsupported grant type '%s' (the sandbox models authorization_code, refresh_token, device_code and client_credentials).", kind)
+}
+
+// clientCredentials makes a token of the application itself, with the roles that
+// an administrator has allowed it: without any, it opens nothing.
+func (s *Sandbox) clientCredentials(c *signinCall, app App, form url.Values) (map[string]any, *signinError) {
+	scopes := strings.Fields(form.Get("scope"))
+	if len(scopes) == 0 {
+		return nil, missing("scope")
+	}
+	if len(scopes) > 1 {
+		return nil, newSigninError(http.StatusBadRequest, "invalid_scope", 70011,
+			"The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope %s is not valid.", form.Get("scope"))
+	}
+	resource, name, ok := cutResource(scopes[0])
+	switch {
+	case !ok || name != defaultScope:
+		return nil, newSigninError(http.StatusBadRequest, "invalid_scope", 1002012,
+			"The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", scopes[0])
+	case !isGraph(resource, []string{c.root}):
+		return nil, errResource(resource)
+	}
+	if _, e := readClaims(form.Get("claims")); e != nil {
+		return nil, e
+	}
+	var token string
+	s.read(func(st *state) { token = st.mintApp(app, st.granted(app), time.Now(), s.opts.tokenLife) })
+	seconds := int(s.opts.tokenLife / time.Second)
+	return map[string]any{"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token}, nil
 }
 
 func invalidGrant(number int, format string, args ...any) *signinError {
 	return newSigninError(http.StatusBadRequest, "invalid_grant", number, format, args...)
 }
 
-func (s *Sandbox) redeemCode(app App, form url.Values, issuer string) (map[string]any, *signinError) {
+func (s *Sandbox) redeemCode(c *signinCall, app App, form url.Values) (map[string]any, *signinError) {
 	for _, name := range []string{"code", "redirect_uri"} {
 		if form.Get(name) == "" {
 			return nil, missing(name)
 		}
 	}
-	c, e := s.takeCode(app, form)
+	asked, e := readClaims(form.Get("claims"))
 	if e != nil {
 		return nil, e
 	}
-	scopes := c.scopes
+	code, e := s.takeCode(app, form)
+	if e != nil {
+		return nil, e
+	}
+	scopes := code.scopes
 	if asked := form.Get("scope"); asked != "" {
-		if scopes, e = narrow(asked, c.scopes); e != nil {
+		if scopes, e = narrow(asked, c.root, code.scopes); e != nil {
 			return nil, e
 		}
 	}
-	return s.issue(&grant{App: app.ClientID, Person: c.person, Scopes: scopes, Family: newGUID()}, c.nonce, issuer, nil)
+	return s.issue(c, &grant{App: app.ClientID, Person: code.person, Scopes: scopes, Family: newGUID()},
+		issueFor{nonce: code.nonce, claims: asked.join(code.claims), answered: code.answered})
 }
 
 // takeCode checks a code and uses it up. A request that fails the checks before
@@ -155,9 +186,12 @@ func (s *Sandbox) takeCode(app App, form url.Values) (*authCode, *signinError) {
 }
 
 // narrow reads a scope parameter that may not go beyond what was consented to.
-func narrow(asked string, consented []string) ([]string, *signinError) {
-	list, e := readScopes(asked)
+func narrow(asked, root string, consented []string) ([]string, *signinError) {
+	list, e := readScopes(asked, root)
 	if e != nil {
+		return nil, e
+	}
+	if list, e = expandDefault(App{}, strings.Join(consented, " "), list); e != nil {
 		return nil, e
 	}
 	for _, scope := range list {
@@ -170,15 +204,22 @@ func narrow(asked string, consented []string) ([]string, *signinError) {
 	return list, nil
 }
 
-func (s *Sandbox) refresh(app App, form url.Values, issuer string) (map[string]any, *signinError) {
+func (s *Sandbox) refresh(c *signinCall, app App, form url.Values) (map[string]any, *signinError) {
 	if form.Get("refresh_token") == "" {
 		return nil, missing("refresh_token")
 	}
+	asked, e := readClaims(form.Get("claims"))
+	if e != nil {
+		return nil, e
+	}
 	var old *grant
+	var acc account
+	var allowed []string
 	s.read(func(st *state) {
 		if g := st.grants[form.Get("refresh_token")]; g != nil {
-			c := *g
-			old = &c
+			dup := *g
+			old, acc = &dup, st.account(g.Person)
+			allowed = append(slices.Clone(g.Scopes), strings.Fields(st.consented(g.Person, g.App))...)
 		}
 	})
 	switch {
@@ -186,6 +227,8 @@ func (s *Sandbox) refresh(app App, form url.Values, issuer string) (map[string]a
 		return nil, invalidGrant(9002313, "Invalid request. Request is malformed or invalid.")
 	case !strings.EqualFold(old.App, app.ClientID):
 		return nil, invalidGrant(700005, "Provided refresh token is intended to use against other application.")
+	case acc.Disabled:
+		return nil, errDisabled()
 	case old.Revoked:
 		return nil, invalidGrant(50173, "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password.")
 	case time.Since(time.Unix(old.Issued, 0)) > refreshLife:
@@ -196,7 +239,7 @@ func (s *Sandbox) refresh(app App, form url.Values, issuer string) (map[string]a
 	}
 	fresh := &grant{App: old.App, Person: old.Person, Scopes: old.Scopes, Family: old.Family}
 	if asked := form.Get("scope"); asked != "" {
-		list, e := narrow(asked, old.Scopes)
+		list, e := narrow(asked, c.root, allowed)
 		if e != nil {
 			return nil, e
 		}
@@ -205,18 +248,34 @@ func (s *Sandbox) refresh(app App, form url.Values, issuer string) (map[string]a
 			fresh.Scopes = append(slices.Clone(list), "offline_access") // it stays: the grant is offline
 		}
 	}
-	return s.issue(fresh, "", issuer, old)
+	return s.issue(c, fresh, issueFor{claims: asked, old: old})
+}
+
+// issueFor is what the tokens of an answer depend on besides the grant.
+type issueFor struct {
+	nonce  string
+	claims claimsAsked
+	// answered is the account's NotBefore when the person signed in; 0: nobody
+	// did just now.
+	answered int64
+	old      *grant // the one that is refreshed
 }
 
 // issue makes the tokens of an answer. The refresh token is stored before it is
 // given out.
-func (s *Sandbox) issue(g *grant, nonce, issuer string, old *grant) (map[string]any, *signinError) {
+func (s *Sandbox) issue(c *signinCall, g *grant, with issueFor) (map[string]any, *signinError) {
 	now := time.Now()
 	var who Person
 	var access string
 	err := s.update(func(t *tx) error {
 		box := t.mailboxNamed(g.Person)
-		if old != nil {
+		if box == nil {
+			return invalidGrant(50034, "The user account does not exist in the directory 'Contoso'.")
+		}
+		if t.account(box.ID).Disabled {
+			return errDisabled()
+		}
+		if old := with.old; old != nil {
 			// Two requests with one token race here when rotation is strict.
 			current := t.grants[old.Token]
 			if current.Revoked || current.Used && s.opts.strictRotation {
@@ -229,7 +288,9 @@ func (s *Sandbox) issue(g *grant, nonce, issuer string, old *grant) (map[string]
 			}
 		}
 		who = box.Person
-		access = t.mint(who, g.App, g.Scopes, now, s.opts.tokenLife)
+		token := delegated(who, g.App, g.Scopes)
+		token.Capabilities, token.Answered = with.claims.capabilities, max(with.answered, with.claims.notBefore)
+		access = t.mint(token, now, s.opts.tokenLife)
 		if slices.Contains(g.Scopes, "offline_access") {
 			g.Token, g.Issued = "1."+randomText(300), now.Unix()
 			t.do(record{Grant: g})
@@ -245,13 +306,13 @@ func (s *Sandbox) issue(g *grant, nonce, issuer string, old *grant) (map[string]
 	seconds := int(s.opts.tokenLife / time.Second)
 	v := map[string]any{
 		"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": access,
-		"scope": strings.Join(slices.DeleteFunc(slices.Clone(g.Scopes), func(s string) bool { return s == "offline_access" }), " "),
+		"scope": strings.Join(shownScopes(g.Scopes), " "),
 	}
 	if g.Token != "" {
 		v["refresh_token"] = g.Token
 	}
 	if slices.Contains(g.Scopes, "openid") {
-		v["id_token"] = s.idToken(who, g, nonce, issuer, now)
+		v["id_token"] = s.idToken(who, g, with.nonce, c.root, now)
 	}
 	return v, nil
 }
@@ -272,22 +333,14 @@ func (s *Sandbox) revoke(which func(*grant) bool) {
 	}
 }
 
-// RevokeSessions makes all refresh tokens of a person useless, as an
-// administrator does. Access tokens stay good until they expire.
-func (s *Sandbox) RevokeSessions(upn string) {
-	var id string
-	s.read(func(st *state) {
-		if b := st.mailboxNamed(upn); b != nil {
-			id = b.ID
-		}
-	})
-	s.revoke(func(g *grant) bool { return id != "" && g.Person == id })
-}
-
-// tokenFailure is an error body of the token endpoint.
-func tokenFailure(e *signinError, traceID string) *Answer {
+// tokenFailure is an error body of the token endpoint. Like Entra it takes the
+// client's own request id, if it is one, for the correlation id.
+func tokenFailure(e *signinError, traceID string, h http.Header) *Answer {
 	now := time.Now().UTC()
-	correlation := newGUID()
+	correlation := h.Get("client-request-id")
+	if !isGUID(correlation) {
+		correlation = newGUID()
+	}
 	body := map[string]any{
 		"error": e.code,
 		"error_description": e.describe() + " Trace ID: " + traceID + " Correlation ID: " + correlation +
@@ -299,7 +352,18 @@ func tokenFailure(e *signinError, traceID string) *Answer {
 	if e.suberror != "" {
 		body["suberror"] = e.suberror
 	}
+	if e.claims != "" {
+		body["claims"] = e.claims
+	}
 	a := jsonDocument(body)
 	a.Status = e.status
 	return a
+}
+
+func isGUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	_, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	return err == nil && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-'
 }

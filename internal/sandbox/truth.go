@@ -35,6 +35,9 @@ func (s *Sandbox) Mailboxes() []MailboxState {
 	var list []MailboxState
 	s.read(func(st *state) {
 		for _, b := range st.boxes {
+			if b.gone {
+				continue
+			}
 			m := MailboxState{Person: b.Person, Name: b.Name(), Folders: map[string]int{}}
 			for _, f := range b.folders {
 				name := f.WellKnown
