@@ -5,6 +5,7 @@ package sandbox
 // and the control port.
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -25,8 +26,8 @@ func (s *Sandbox) AddPerson() (Person, error) {
 	return p, err
 }
 
-// RemovePerson deletes an account, by address or object id, with all that is in
-// its mailbox, and ends its sign-ins. It is false when there is none. Access
+// RemovePerson deletes an account, by address or object id, with the mails in its
+// mailbox, and ends its sign-ins. It is false when there is none. Access
 // tokens from before lead to a mailbox that is not there.
 func (s *Sandbox) RemovePerson(upn string) bool {
 	known := false
@@ -39,6 +40,9 @@ func (s *Sandbox) RemovePerson(upn string) bool {
 		if e := t.userNamed(box.ID); e != nil {
 			t.removeEntity(t.directory, e)
 		}
+		for _, m := range slices.Collect(maps.Values(box.messages)) {
+			t.dropMessage(box, m)
+		}
 		for token, g := range t.grants {
 			if g.Person == box.ID {
 				t.do(record{NoGrant: token})
@@ -50,8 +54,9 @@ func (s *Sandbox) RemovePerson(upn string) bool {
 	return known && err == nil
 }
 
-// removeBox empties a mailbox and forgets its names. Its place in the list of
-// people stays taken, so that nobody gets the same id again.
+// removeBox forgets the names of a mailbox. Its place in the list of people stays
+// taken, so that nobody gets the same id again, and requests that are under way go
+// on with it.
 func (st *state) removeBox(id string) {
 	box := st.byName[strings.ToLower(id)]
 	if box == nil {
@@ -59,9 +64,18 @@ func (st *state) removeBox(id string) {
 	}
 	delete(st.byName, strings.ToLower(box.ID))
 	delete(st.byName, strings.ToLower(box.UPN))
-	gone := newMailbox(box.Person, kindPerson)
-	gone.gone = true
-	st.boxes[slices.Index(st.boxes, box)] = gone
+	box.gone = true
+}
+
+// recordBox finds the mailbox of a record, also that of a removed person, or nil.
+func (st *state) recordBox(id string) *mailbox {
+	if box := st.byName[id]; box != nil {
+		return box
+	}
+	if i := slices.IndexFunc(st.boxes, func(b *mailbox) bool { return b.gone && b.ID == id }); i >= 0 {
+		return st.boxes[i]
+	}
+	return nil
 }
 
 // Groups lists the Microsoft 365 groups of the tenant, in their order. Everybody is

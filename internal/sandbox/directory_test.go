@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,6 +111,32 @@ func TestPeopleHaveManagersAndReports(t *testing.T) {
 	if got := givenNames(w.get("/me/directReports").is(http.StatusOK).value()); !slices.Equal(got, []string{"Ben", "Cleo"}) {
 		t.Errorf("Ann's reports are %q", got)
 	}
+}
+
+func TestAPersonCanBeRemovedWhileRequestsAreUnderWay(t *testing.T) {
+	t.Parallel()
+	w := start(t, sandbox.Keep(5), sandbox.MailboxConcurrency(100))
+	person := w.as(cleo, allMail)
+	person.draft("Before", ann)
+	reached := make(chan struct{})
+	removed := make(chan struct{})
+	w.Control(sandbox.Match{}, func(*sandbox.Request) bool {
+		close(reached)
+		<-removed // the mailbox is found by now
+		return true
+	})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if r, err := person.try(http.MethodPost, "/me/messages", mail("Under way", ann)); err != nil || r.status != http.StatusCreated {
+			t.Errorf("the request under way: %v, %v", r, err)
+		}
+	})
+	<-reached
+	w.RemovePerson(cleo)
+	close(removed)
+	wait.Wait()
+	person.get("/me/messages").is(http.StatusNotFound, "ErrorInvalidUser")
+	w.deliver(ann, "Still alive")
 }
 
 // usersRound follows a round to its end.

@@ -17,6 +17,8 @@ package sandbox
 
 import (
 	"encoding/base64"
+	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -53,13 +55,11 @@ func furnishUsers(t *tx, box *mailbox) {
 	e.ID = box.ID
 	titles := strings.Split("Managing Director,Head of Sales,Head of Research,Account Manager,Engineer,Analyst", ",")
 	nick, _, _ := strings.Cut(box.UPN, "@")
-	for name, value := range map[string]any{
+	maps.Copy(e.Props, map[string]any{
 		"displayName": box.Name(), "givenName": box.Given, "surname": box.Surname, "mail": box.UPN, "userPrincipalName": box.UPN,
 		"mailNickname": nick, "jobTitle": titles[min(n, len(titles)-1)], "department": strings.Fields(groupNames)[n%numberOfGroups],
 		"officeLocation": "1/" + strconv.Itoa(100+n), "proxyAddresses": []any{"SMTP:" + box.UPN},
-	} {
-		e.Props[name] = value
-	}
+	})
 	if n > 0 {
 		e.Hidden["manager"] = t.boxes[(n-1)/2].ID
 	}
@@ -111,7 +111,7 @@ func asDirectoryObject(e *entity) *entity {
 
 // directoryError words a refusal as the directory does, whatever Outlook calls it.
 func directoryError(err error) error {
-	ge, ok := err.(*graphError) //nolint:errorlint // made in this package a moment ago, never wrapped
+	ge, ok := errors.AsType[*graphError](err)
 	if !ok || ge.status != http.StatusBadRequest || ge.code == "Request_UnsupportedQuery" {
 		return err
 	}

@@ -21,6 +21,9 @@ func (t *tx) keepTo(n int) {
 			continue
 		}
 		box := t.byName[r.Box]
+		if box == nil {
+			continue // the person was removed
+		}
 		for len(box.messages) > n {
 			m := box.oldest()
 			if m == nil {

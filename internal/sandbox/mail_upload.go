@@ -140,7 +140,7 @@ func (c *call) createUpload(rules uploadRules) (*Answer, error) {
 		}
 	}
 	u := c.openUpload(rules, uploadedFile{name: item.Name, contentType: item.ContentType, contentID: item.ContentID, inline: item.Inline}, *item.Size)
-	url := c.base + "/" + uploadPath + "/Users('" + c.box.ID + "')/AttachmentSessions('" + u.id + "')?authtoken=" + u.token
+	url := uploadHost(c.base) + "/" + uploadPath + "/Users('" + c.box.ID + "')/AttachmentSessions('" + u.id + "')?authtoken=" + u.token
 	if rules.address != nil {
 		url = rules.address(u.id)
 	}
@@ -328,4 +328,25 @@ func (c *call) cancelUpload() (*Answer, error) {
 		return nil, err
 	}
 	return c.cancel(u)
+}
+
+// uploadHost is another name of a loopback address. Outlook's upload addresses are
+// not on Graph's host, and clients decide by the host's name alone whether to show
+// their token, which the upload address refuses. A sandbox elsewhere has one name
+// only.
+func uploadHost(base string) string {
+	scheme, rest, _ := strings.Cut(base, "://")
+	host, port, _ := strings.Cut(rest, ":")
+	switch host {
+	case "127.0.0.1":
+		host = "localhost"
+	case "localhost":
+		host = "127.0.0.1"
+	default:
+		return base
+	}
+	if port != "" {
+		host += ":" + port
+	}
+	return scheme + "://" + host
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,9 @@ func TestALargeFileIsUploadedInPieces(t *testing.T) {
 	address := r.str("uploadUrl")
 	if strings.Contains(address, "/v1.0/") || !strings.Contains(address, "authtoken=") || fmt.Sprint(r.json["nextExpectedRanges"]) != "[0-]" || r.str("expirationDateTime") == "" {
 		t.Fatalf("session %s", r.raw)
+	}
+	if u, err := url.Parse(address); err != nil || u.Hostname() != "localhost" {
+		t.Errorf("the address %s is on Graph's own host: clients would send their token there", address)
 	}
 	const first = 2 << 20
 	one := w.piece(address, content, 0, first).is(200)

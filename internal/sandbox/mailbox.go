@@ -23,7 +23,7 @@ const (
 type mailbox struct {
 	Person
 	kind boxKind
-	gone bool // the person was removed; nothing is in it
+	gone bool // the person was removed
 	entityStore
 	folders   map[uint64]*folder
 	wellKnown map[string]*folder

@@ -11,6 +11,7 @@ package sandbox
 // behind rooms, the check of who may manage places.
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -275,9 +276,7 @@ func furnishPlaces(t *tx, box *mailbox) {
 		e := newEntity(typeNamed(kind))
 		e.ID = seededGUID(t.Seed, "place "+name)
 		e.Props["displayName"] = name
-		for p, v := range props {
-			e.Props[p] = v
-		}
+		maps.Copy(e.Props, props)
 		if kind == "building" {
 			e.Mark = "first"
 		}

@@ -68,8 +68,11 @@ func (c *call) workWindow() (from, to time.Time, err error) {
 			to = at
 		}
 	}
-	if !from.Before(to) {
+	switch {
+	case !from.Before(to):
 		err = newError(http.StatusBadRequest, "ErrorInvalidParameter", "endDateTime must be after startDateTime.")
+	case to.Sub(from) > maxView: // of our own: no page has a bound
+		err = newError(http.StatusBadRequest, "ErrorInvalidParameter", "The range between startDateTime and endDateTime is greater than 1825 days.")
 	}
 	return from, to, err
 }

@@ -113,7 +113,7 @@ type counters struct {
 func (st *state) apply(r record) error {
 	var box *mailbox
 	if r.Box != "" {
-		if box = st.byName[r.Box]; box == nil {
+		if box = st.recordBox(r.Box); box == nil {
 			return fmt.Errorf("mailbox %s is not there", r.Box)
 		}
 	}

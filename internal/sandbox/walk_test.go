@@ -76,6 +76,7 @@ type walker struct {
 }
 
 func walkTemplate(t *testing.T, op *sandbox.Operation, f fixture, path string, me bool) {
+	t.Helper()
 	w := start(t, sandbox.MailboxConcurrency(100))
 	all := w.as(ben, strings.Join(sandbox.AllPermissions(), " ")+" "+strings.Join(walkPermissions, " "))
 	x := &walker{world: all, op: op, fix: f, tmpl: path, me: me}
