@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test lint demo fuzz prove bench docs clean
+.PHONY: help build test lint demo fuzz prove sdktest bench docs clean
 
 LINT := go tool -modfile=internal/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
@@ -29,6 +29,11 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s)
 
 prove: ## kill -9 the worker 20 times under 2,000 incoming and 500 outgoing mails; two workers on one NATS; prints its figures
 	go test -count=1 -timeout 30m -v -run 'TestProof' ./internal/proof -args -long
+
+# One package at a time, because one alone takes 4.5 GB to compile; no vet,
+# because it would read all of the SDK once more.
+sdktest: ## Microsoft's own Go SDK against the sandbox; the first build takes minutes and 4.5 GB
+	cd internal/sandbox/sdktest && go test -count=1 -p 1 -vet=off ./...
 
 bench: ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
