@@ -40,6 +40,7 @@ bench: ## run the Go benchmarks
 
 docs: ## write the generated pages and the configuration's schema again
 	go test ./config -args -update
+	go test ./internal/sandbox -run TheDocumentationTells -args -update
 
 clean: ## remove what building leaves behind
 	rm -rf outlook-connector bin
