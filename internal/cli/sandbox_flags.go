@@ -31,6 +31,7 @@ type sandboxFlags struct {
 	upload          limitFlag
 	messages        int
 	deltaLost       lostFlag
+	submitDelay     time.Duration
 	partialUpdates  bool
 	idChangesOnSend bool
 }
@@ -56,11 +57,12 @@ func (f *sandboxFlags) register(cmd *cobra.Command) {
 	flags.Var(&f.app, "app-limit", "requests of one application to all mailboxes in some time, or off")
 	flags.Var(&f.upload, "upload-limit", "bodies of POST, PATCH and PUT to one mailbox in some time, such as 10MB/1m, or off")
 	flags.IntVar(&f.messages, "messages-per-minute", 0, "mails that a mailbox may send in a minute; Exchange allows 30 (default: no limit)")
+	flags.DurationVar(&f.submitDelay, "submit-delay", 0, "how long a sent mail stays in Drafts before it is delivered, such as 5s")
 	flags.Var(&f.deltaLost, "delta-lost", "answer to an expired delta token")
 	flags.BoolVar(&f.partialUpdates, "partial-updates", false, "a delta round names only what changed of an item, as Outlook was seen to do")
 	flags.BoolVar(&f.idChangesOnSend, "id-changes-on-send", false, "a draft gets another immutable id when it is sent, as was seen as well")
 
-	for _, name := range []string{"listen", "mailboxes", "seed", "keep", "token-life", "mailbox-concurrency", "retry-after", "messages-per-minute"} {
+	for _, name := range []string{"listen", "mailboxes", "seed", "keep", "token-life", "mailbox-concurrency", "retry-after", "messages-per-minute", "submit-delay"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 	for name, values := range map[string][]string{
@@ -90,6 +92,8 @@ func (f *sandboxFlags) options() ([]sandbox.Option, error) {
 		return nil, usagef("--mailbox-concurrency %d: with less than 1 nothing is ever answered", f.concurrency)
 	case f.retryAfter < time.Second:
 		return nil, usagef("--retry-after %s: Retry-After has whole seconds, at least 1s", f.retryAfter)
+	case f.submitDelay < 0:
+		return nil, usagef("--submit-delay %s: give a time such as 5s, or 0 for none", f.submitDelay)
 	case f.messages < 0:
 		return nil, usagef("--messages-per-minute %d: give a number of mails, or 0 for no limit", f.messages)
 	}
@@ -97,7 +101,7 @@ func (f *sandboxFlags) options() ([]sandbox.Option, error) {
 		sandbox.Listen(f.listen), sandbox.Mailboxes(f.mailboxes), sandbox.Seed(f.seed), sandbox.TokenLife(f.tokenLife),
 		sandbox.MailboxConcurrency(f.concurrency), sandbox.RetryAfter(f.retryAfter), sandbox.MessagesPerMinute(f.messages),
 		sandbox.RequestWindow(int(f.requests.n), f.requests.per), sandbox.AppWindow(int(f.app.n), f.app.per),
-		sandbox.UploadWindow(f.upload.n, f.upload.per), sandbox.DeltaLost(f.deltaLost.status, f.deltaLost.code), sandbox.Keep(f.keep),
+		sandbox.UploadWindow(f.upload.n, f.upload.per), sandbox.DeltaLost(f.deltaLost.status, f.deltaLost.code), sandbox.Keep(f.keep), sandbox.SubmitDelay(f.submitDelay),
 	}
 	for option, on := range map[*bool]sandbox.Option{
 		&f.strictRotation:  sandbox.StrictRotation(),

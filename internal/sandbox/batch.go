@@ -57,6 +57,9 @@ func errBatch(format string, args ...any) *graphError {
 }
 
 func (c *call) batch() (*Answer, error) {
+	if c.part {
+		return nil, errBatch("A batch cannot hold a batch.")
+	}
 	parts, err := c.batchParts()
 	if err != nil {
 		return nil, err
@@ -134,7 +137,7 @@ func (c *call) batchInOrder(parts []batchPart) []batchAnswer {
 			e := newError(http.StatusFailedDependency, "FailedDependency", "One of the requests that this request depends on has failed.")
 			a = partAnswer(p.ID, e.answer(newGUID(), c.clientID, time.Now()))
 		} else {
-			a = c.part(p)
+			a = c.doPart(p)
 		}
 		failed[strings.ToLower(p.ID)] = a.Status >= 400 || a.reset
 		answers = append(answers, a)
@@ -149,10 +152,19 @@ func (c *call) batchTogether(parts []batchPart) []batchAnswer {
 	var wait sync.WaitGroup
 	answers := make([]batchAnswer, 0, len(parts))
 	free := make(chan struct{}, batchAtOnce)
+	var broken any // a panic of a part, for the server to deal with
 	for _, p := range parts {
 		free <- struct{}{}
 		wait.Go(func() {
-			a := c.part(p)
+			defer func() {
+				if why := recover(); why != nil {
+					mu.Lock()
+					broken = why
+					mu.Unlock()
+					<-free
+				}
+			}()
+			a := c.doPart(p)
 			mu.Lock()
 			answers = append(answers, a)
 			mu.Unlock()
@@ -160,12 +172,15 @@ func (c *call) batchTogether(parts []batchPart) []batchAnswer {
 		})
 	}
 	wait.Wait()
+	if broken != nil {
+		panic(broken)
+	}
 	return answers
 }
 
-// part does one request of the batch as if it had come alone, with the token of
+// doPart does one request of the batch as if it had come alone, with the token of
 // the whole.
-func (c *call) part(p batchPart) batchAnswer {
+func (c *call) doPart(p batchPart) batchAnswer {
 	target, err := url.Parse(c.base + "/v1.0/" + strings.TrimPrefix(p.URL, "/"))
 	if err != nil || strings.Contains(p.URL, "://") {
 		return partAnswer(p.ID, errBatch("The url of request '%s' is not relative.", p.ID).answer(newGUID(), c.clientID, time.Now()))
@@ -183,7 +198,7 @@ func (c *call) part(p batchPart) batchAnswer {
 		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}
 	r = r.WithContext(c.request.Context())
-	inner := &call{Sandbox: c.Sandbox, id: newGUID(), header: header, path: target.EscapedPath(), request: r}
+	inner := &call{Sandbox: c.Sandbox, id: newGUID(), header: header, path: target.EscapedPath(), request: r, part: true}
 	inner.clientID = header.Get("client-request-id")
 	if inner.clientID == "" {
 		inner.clientID = inner.id
@@ -192,12 +207,7 @@ func (c *call) part(p batchPart) batchAnswer {
 		ID: inner.id, ClientRequestID: header.Get("client-request-id"), Arrived: time.Now(), Method: r.Method,
 		Route: target.Path, Path: target.Path, Query: target.RawQuery, Batch: c.id,
 	}
-	var a *Answer
-	if strings.HasPrefix(strings.ToLower(target.Path), "/v1.0/$batch") {
-		a = errBatch("A batch cannot hold a batch.").answer(inner.id, inner.clientID, time.Now())
-	} else {
-		a = c.answer(inner, r, &entry)
-	}
+	a := c.answer(inner, r, &entry)
 	entry.Finished, entry.Status, entry.Code = time.Now(), a.Status, errorCode(a)
 	if a.Reset {
 		entry.Status, entry.Code = 0, ""
@@ -219,7 +229,8 @@ func partBody(p batchPart) ([]byte, error) {
 		}
 	}
 	var text string
-	if strings.EqualFold(strings.TrimSpace(kind), "application/json") || json.Unmarshal(p.Body, &text) != nil {
+	isText := json.Unmarshal(p.Body, &text) == nil
+	if !isText || strings.EqualFold(strings.TrimSpace(kind), "application/json") {
 		return p.Body, nil
 	}
 	if strings.HasPrefix(strings.ToLower(kind), "text/") {

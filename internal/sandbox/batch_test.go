@@ -37,8 +37,9 @@ func TestABatchAnswersEachPartByItself(t *testing.T) {
 		`{"id":"3","method":"GET","url":"/me/messages/nonsense"}`,
 		`{"id":"4","method":"POST","url":"/$batch",`+jsonHead+`,"body":{"requests":[]}}`,
 		`{"id":"5","method":"GET","url":"/users/`+ben+`/messages"}`,
+		`{"id":"6","method":"POST","url":"/microsoft.graph.$batch",`+jsonHead+`,"body":{"requests":[{"id":"1","method":"GET","url":"/me"}]}}`,
 	)
-	for id, want := range map[string]float64{"1": 200, "2": 201, "3": 400, "4": 400, "5": 403} {
+	for id, want := range map[string]float64{"1": 200, "2": 201, "3": 400, "4": 400, "5": 403, "6": 400} {
 		if got[id]["status"] != want {
 			t.Errorf("part %s: %v, want %v", id, got[id], want)
 		}

@@ -303,3 +303,18 @@ func TestAnEventHasTwoIds(t *testing.T) {
 	w.get("/me/events/"+strings.ToLower(id)).is(http.StatusBadRequest, "ErrorInvalidIdMalformed")
 	w.as(ben, allCalendar).get("/me/events/"+id).is(http.StatusNotFound, "ErrorItemNotFound")
 }
+
+func TestAnEventHasAtMostSoManyAttendees(t *testing.T) {
+	t.Parallel()
+	w := calendarWorld(t, sandbox.MaxRecipients(2))
+	attendees := func(names ...string) string {
+		list := make([]string, 0, len(names))
+		for _, name := range names {
+			list = append(list, fmt.Sprintf(`{"emailAddress":{"address":"%s@contoso.example"}}`, name))
+		}
+		return `"attendees":[` + strings.Join(list, ",") + `]`
+	}
+	id := w.book(event("Small", "2026-12-01T09:00:00", "2026-12-01T10:00:00", attendees("ben", "cleo")))
+	w.do(http.MethodPatch, "/me/events/"+id, `{`+attendees("ben", "cleo", "dan")+`}`).is(400, "ErrorInvalidRequest")
+	w.do(http.MethodPost, "/me/events", event("Large", "2026-12-01T09:00:00", "2026-12-01T10:00:00", attendees("ben", "cleo", "dan"))).is(400, "ErrorInvalidRequest")
+}

@@ -159,8 +159,8 @@ func readTyped(raw json.RawMessage, kind string, list bool) (any, error) {
 		return nil, nil
 	}
 	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return nil, err
+	if err := json.Unmarshal(raw, &v); err != nil { // a number that no machine holds
+		return nil, errBody("Cannot convert the literal '%s' to the expected type 'microsoft.graph.%s'.", shorten(string(raw), 40), kind)
 	}
 	return (&field{name: kind, kind: kind, list: list}).checkValue(v)
 }

@@ -7,7 +7,7 @@ package sandbox
 // https://learn.microsoft.com/graph/api/user-post-events
 // https://learn.microsoft.com/graph/api/event-update
 //
-// Left out: the limit of 500 attendees.
+// An event has at most as many attendees as a mail has recipients (MaxRecipients).
 
 import (
 	"encoding/json"
@@ -29,6 +29,9 @@ func (c *call) settle(st *state, old, fresh *entity, body map[string]any) error 
 	}
 	if err := settleRecurrence(old, fresh, body); err != nil {
 		return err
+	}
+	if most := c.opts.mail.maxRecipients; most > 0 && len(attendeesOf(fresh)) > most {
+		return newError(http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. An event may have %d attendees at most.", most)
 	}
 	if err := settlePeople(st, old, fresh); err != nil {
 		return err

@@ -11,6 +11,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -98,9 +99,7 @@ func (t *tx) putExtension(box *mailbox, item uint64, made *entity) uint64 {
 		return made.Key
 	}
 	fresh := old.clone()
-	for name, v := range made.Props {
-		fresh.Props[name] = v
-	}
+	maps.Copy(fresh.Props, made.Props)
 	t.saveEntity(box, fresh)
 	return fresh.Key
 }

@@ -43,6 +43,7 @@ type call struct {
 	spent    int64   // resource units of the directory,
 	used     float64 // and how full its bucket is; see limits_directory.go
 	me       bool    // addressed as /me
+	part     bool    // of a batch
 	base     string  // scheme and host for links
 	path     string  // the path as it was asked for, escaped
 }

@@ -1,7 +1,9 @@
 package sandbox_test
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -212,4 +214,23 @@ func TestTheDirectoryDoesNotCountWhatIsOpen(t *testing.T) {
 	eventually(t, func() bool { return rule.Hits() == 6 })
 	close(open)
 	wait.Wait()
+}
+
+func TestABodyThatIsTooLargeIsRefusedToAClientThatWritesItAllFirst(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const size = 12 << 20
+	head := fmt.Sprintf("POST /v1.0/me/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", w.token, size)
+	if _, err := conn.Write(append([]byte(head), make([]byte, size)...)); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || !strings.Contains(line, "413") {
+		t.Errorf("%q, %v", line, err)
+	}
 }

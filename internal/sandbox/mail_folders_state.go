@@ -156,11 +156,8 @@ func (b *mailbox) foldersBelow(key uint64) []*folder {
 func (b *mailbox) inTree(f *folder) bool {
 	root := b.wellKnown["msgfolderroot"]
 	for range len(b.folders) {
-		switch {
-		case f == nil:
-			return false
-		case f == root:
-			return true
+		if f == nil || f == root {
+			return f != nil
 		}
 		f = b.folders[f.Parent]
 	}

@@ -114,7 +114,8 @@ func (s *Sandbox) resumeWaiting() {
 // pickUp sends a draft that has waited.
 func (t *tx) pickUp(box *mailbox, draft *message, o options) {
 	waited := draft.Waiting
-	sent, item := draft, ""
+	var sent *message
+	item := ""
 	if waited.Save {
 		sent = box.sent(t, draft, o.idChangesOnSend)
 		item = makeID(idImmutable, box.ID, sent.Key, 0)

@@ -20,7 +20,7 @@ func (s *Sandbox) serveUpload(w http.ResponseWriter, r *http.Request) {
 	id := newGUID()
 	entry := Call{ID: id, ClientRequestID: r.Header.Get("client-request-id"), Arrived: time.Now(), Method: r.Method, Route: "/" + uploadPath, Path: r.URL.Path}
 	req := &Request{ID: id, Method: r.Method, Path: r.URL.Path, Route: "/" + uploadPath, Header: r.Header, URL: s.root(r) + r.URL.RequestURI()}
-	a, err := s.uploadRequest(r, req, &entry)
+	a, err := s.uploadRequest(r, req, &entry) //nolint:contextcheck // what it causes outlives it
 	if err != nil {
 		ge, ok := errors.AsType[*graphError](err)
 		if !ok {

@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -298,8 +299,11 @@ func writeExtended(m *message, raw json.RawMessage) error {
 	}
 	merged := slices.Clone(m.Extended)
 	for _, p := range list {
-		if kind, rest, ok := strings.Cut(p.ID, " "); !ok || kind == "" || rest == "" {
-			return newError(400, "ErrorInvalidArgument", "The property id '%s' is not a valid extended property id.", p.ID)
+		if err := badPropertyID(p.ID); err != nil {
+			return err
+		}
+		if len(p.Value) > 0 && p.Value[0] != '"' && string(p.Value) != "null" {
+			return errBody("Cannot convert the literal '%s' to the expected type 'Edm.String'.", shorten(string(p.Value), 40))
 		}
 		i := slices.IndexFunc(merged, func(o extendedProperty) bool { return strings.EqualFold(o.ID, p.ID) })
 		if i < 0 {
@@ -310,6 +314,27 @@ func writeExtended(m *message, raw json.RawMessage) error {
 	}
 	m.Extended = merged
 	return nil
+}
+
+// readFlags takes the flags that a new message has been given as an extended
+// property (PidTagMessageFlags): without mfUnsent it is no draft. This is the only
+// way to put a mail that looks received into a folder; no page of Graph's tells of
+// it.
+func (m *message) readFlags() {
+	const unsent = 0x8
+	for _, p := range m.Extended {
+		kind, tag, _ := strings.Cut(p.ID, " ")
+		if !strings.EqualFold(kind, "Integer") || !strings.EqualFold(tag, "0x0E07") && !strings.EqualFold(tag, "0xE07") {
+			continue
+		}
+		var text string
+		if json.Unmarshal(p.Value, &text) != nil {
+			continue
+		}
+		if flags, err := strconv.Atoi(text); err == nil {
+			m.IsDraft, m.IsRead = flags&unsent != 0, flags&1 != 0
+		}
+	}
 }
 
 // writeMulti merges by id as well; the values of one property are replaced.

@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -189,7 +190,8 @@ func newMessage() *message {
 // write puts the members of a body into a message and lists their names.
 func writeMessage(m *message, obj map[string]json.RawMessage, draft bool) ([]string, error) {
 	var touched []string
-	for name, raw := range obj {
+	for _, name := range slices.Sorted(maps.Keys(obj)) { // so that the same body is refused for the same reason
+		raw := obj[name]
 		p := propertyNamed(name)
 		var write func(*message, json.RawMessage) error
 		if p != nil {
@@ -252,6 +254,7 @@ func (c *call) createMessage() (*Answer, error) {
 		if _, err := writeMessage(m, obj, true); err != nil {
 			return nil, err
 		}
+		m.readFlags()
 	}
 	err = c.update(func(t *tx) error {
 		f := c.box.wellKnown["drafts"]

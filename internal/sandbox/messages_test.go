@@ -363,3 +363,17 @@ func TestPeopleComeFromTheSeed(t *testing.T) {
 		t.Errorf("people %v", a.People()[:3])
 	}
 }
+
+func TestFlagsGivenAtCreationMakeAMessageThatIsNoDraft(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	made := func(flags string) *reply {
+		return w.do(http.MethodPost, "/me/mailFolders/inbox/messages", withMember(mail("old", ann), `"singleValueExtendedProperties":[{"id":"Integer 0x0E07","value":"`+flags+`"}]`)).is(201)
+	}
+	for flags, want := range map[string][2]bool{"1": {false, true}, "4": {false, false}, "9": {true, true}} {
+		if r := made(flags); r.json["isDraft"] != want[0] || r.json["isRead"] != want[1] {
+			t.Errorf("flags %s: isDraft %v, isRead %v", flags, r.json["isDraft"], r.json["isRead"])
+		}
+	}
+	w.do(http.MethodPost, "/me/messages", withMember(mail("odd"), `"singleValueExtendedProperties":[{"id":"Integer 0x0E07","value":[1]}]`)).is(400, "RequestBodyRead")
+}

@@ -214,7 +214,7 @@ func parseExpansions(text string) ([]expansionOf, error) {
 				return nil, errParseURI("Syntax error in $expand: '%s'.", text)
 			}
 			values := url.Values{}
-			for _, option := range strings.Split(args, ";") {
+			for option := range strings.SplitSeq(args, ";") {
 				key, value, _ := strings.Cut(option, "=")
 				values.Add(strings.TrimSpace(key), value)
 			}

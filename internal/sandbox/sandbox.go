@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,7 +52,7 @@ func New(opts ...Option) (*Sandbox, error) {
 		opt(&o)
 	}
 	s := &Sandbox{opts: o, log: o.log, table: graphTable(), keys: theSigningKey(), stop: make(chan struct{}), state: newState()}
-	s.notes = newNoteBook(s.stop, &s.wait)
+	s.notes = newNoteBook(&s.wait)
 	s.codes.codes = map[string]*authCode{}
 	s.limits = newLimitBook(o.limitRules())
 	s.calls.keep = o.keepRequests
@@ -166,7 +167,7 @@ func (s *Sandbox) Close() error {
 	var err error
 	s.stopOne.Do(func() {
 		close(s.stop)
-		s.notes.seal()
+		s.notes.close()
 		if s.server != nil {
 			// Give running requests the moment that they need to notice.
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -228,13 +229,14 @@ func (s *Sandbox) TenantID() string {
 // serve sends a request to its part: control port, Graph or sign-in.
 func (s *Sandbox) serve(w http.ResponseWriter, r *http.Request) {
 	first, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	defer finishReading(r)
 	switch {
 	case strings.EqualFold(first, "v1.0"):
 		s.serveGraph(w, r)
 	case first == uploadPath:
 		s.serveUpload(w, r)
 	case first == "_sandbox":
-		s.serveControl(w, r, rest)
+		s.serveControl(w, r, rest) //nolint:contextcheck // what it causes outlives it
 	case strings.EqualFold(first, "devicelogin") && rest == "":
 		s.serveSignin(w, r, "common", "oauth2/deviceauth") // the short address for people
 	case rest != "":
@@ -243,6 +245,14 @@ func (s *Sandbox) serve(w http.ResponseWriter, r *http.Request) {
 		s.welcome(w, r)
 	default:
 		http.NotFound(w, r)
+	}
+}
+
+// finishReading takes in what is left of a body that was refused unread. A client
+// that is still writing would else see a broken connection and not the refusal.
+func finishReading(r *http.Request) {
+	if r.Body != nil && r.Header.Get("Expect") == "" { // who expects waits before it writes
+		_, _ = io.CopyN(io.Discard, r.Body, 16*maxBody)
 	}
 }
 

@@ -60,6 +60,7 @@ type record struct {
 	Instance  *instance      `json:"instance,omitempty"`
 	Person    *Person        `json:"person,omitempty"`
 	Folder    *folderRecord  `json:"folder,omitempty"`
+	Settled   *folderRecord  `json:"settled,omitempty"` // in a snapshot: a folder after all that lies in it
 	NoFolder  uint64         `json:"no_folder,omitempty"`
 	Message   *message       `json:"message,omitempty"`
 	Drop      *dropRecord    `json:"drop,omitempty"`
@@ -77,8 +78,8 @@ type record struct {
 	Content   *contentRecord `json:"content,omitempty"`
 	Delivery  *delivery      `json:"delivery,omitempty"`
 
-	// Box is the mailbox of Folder, NoFolder, Message, Drop, Change, Entity and
-	// NoEntity.
+	// Box is the mailbox of Folder, Settled, NoFolder, Message, Drop, Change, Entity
+	// and NoEntity.
 	Box string `json:"box,omitempty"`
 	In  uint64 `json:"in,omitempty"`  // the folder or place of Change
 	Seq int64  `json:"seq,omitempty"` // of NoFolder
@@ -141,6 +142,11 @@ func (st *state) apply(r record) error {
 	case r.Folder != nil:
 		box.putFolder(*r.Folder)
 		st.saw(r.Folder.Key, r.Folder.Seq)
+	case r.Settled != nil:
+		// Filling it again has counted writes that did not change its counts.
+		if f := box.folders[r.Settled.Key]; f != nil {
+			f.folderRecord = *r.Settled
+		}
 	case r.NoFolder != 0:
 		box.dropFolder(r.NoFolder, r.Seq)
 		st.saw(0, r.Seq)
@@ -386,6 +392,12 @@ func (st *state) snapshot(emit func([]record) error) error {
 					return err
 				}
 			}
+		}
+		for i := range folders {
+			folders[i].Folder, folders[i].Settled = nil, folders[i].Folder
+		}
+		if err := emit(folders); err != nil {
+			return err
 		}
 	}
 	for _, b := range st.everyBox() {

@@ -10,7 +10,8 @@ package sandbox
 // A message that moves is "deleted" and "created" to subscriptions on folders and
 // "updated" to one on the whole mailbox; the documentation does not say. Left
 // out: the slowing down and dropping of endpoints that answer slowly, duplicates,
-// the order that real notifications do not keep. Queues live in memory.
+// the "updated" that follows the "created" of real new mail, the order that real
+// notifications do not keep. Queues live in memory.
 
 import (
 	"bytes"
@@ -34,7 +35,8 @@ const (
 // noteBook delivers notifications.
 type noteBook struct {
 	client *http.Client
-	stop   <-chan struct{}
+	life   context.Context // ends with the sandbox
+	end    context.CancelFunc
 	wait   *sync.WaitGroup
 
 	mu     sync.Mutex
@@ -49,31 +51,24 @@ type note struct {
 	id        string // of the subscription
 }
 
-func newNoteBook(stop <-chan struct{}, wait *sync.WaitGroup) *noteBook {
-	return &noteBook{
+func newNoteBook(wait *sync.WaitGroup) *noteBook {
+	b := &noteBook{
 		client: &http.Client{
 			Transport: &http.Transport{MaxIdleConnsPerHost: 2},
 			// A redirect is no 200.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		stop: stop, wait: wait, queues: map[string][]note{},
+		wait: wait, queues: map[string][]note{},
 	}
+	b.life, b.end = context.WithCancel(context.Background())
+	return b
 }
 
 // post sends a body and waits for the head of the answer. The sandbox's end ends
 // it, too.
 func (b *noteBook) post(address, kind string, body []byte, within time.Duration) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(b.life, within)
 	defer cancel()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-b.stop:
-			cancel()
-		case <-done:
-		}
-	}()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -112,18 +107,18 @@ func (b *noteBook) add(address string, n note) {
 		return
 	}
 	select {
-	case <-b.stop:
+	case <-b.life.Done():
 		delete(b.queues, address)
 	default:
 		b.wait.Go(func() { b.deliver(address) })
 	}
 }
 
-// seal waits for an add that has not seen the stop, so that no worker begins
-// after it.
-func (b *noteBook) seal() {
+// close ends deliveries and sees that none begins any more.
+func (b *noteBook) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.end()
 }
 
 // deliver empties the queue of an address.
@@ -154,7 +149,7 @@ func (b *noteBook) deliver(address string) {
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
-		case <-b.stop:
+		case <-b.life.Done():
 			t.Stop()
 			b.mu.Lock()
 			delete(b.queues, address)
@@ -295,7 +290,9 @@ func (s *Sandbox) passes(h happening, about subscribed) bool {
 // notificationBody is one change notification.
 func notificationBody(st *state, e *entity, h happening, what string) []byte {
 	immutable, _ := e.Hidden["immutable"].(bool)
-	id, seq, set, kind := "", int64(0), "Messages", "Message"
+	set, kind := "Messages", "Message"
+	var id string
+	var seq int64
 	if h.message != nil {
 		v := view{box: h.box, immutable: immutable}
 		id, seq = v.id(h.message), h.message.Seq
