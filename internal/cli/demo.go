@@ -62,7 +62,7 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	graph, err := sandbox.New()
+	graph, err := sandbox.New() //nolint:contextcheck // Close ends what it does
 	if err != nil {
 		return err
 	}
