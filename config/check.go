@@ -246,15 +246,37 @@ func (d *document) checkTokenStore(t *TokenStore) {
 	if t.Path == "" {
 		d.add("token_store.path", "path: ./data/tokens.db", "path is empty")
 	}
-	if len(t.PreviousKeys) > 0 {
-		d.unavailable("token_store.previous_keys", "remove it; keep the key that the tokens were sealed with as key", "previous_keys")
-	}
-	switch _, err := seal.ParseKey(t.Key, "check"); {
+	key, err := seal.ParseKey(t.Key, "check")
+	d.checkPreviousKeys(t.PreviousKeys, key)
+	switch {
 	case err == nil:
 	case t.Key == "":
 		d.add("token_store.key", "outlook-connector init writes a key file; or key: ${env:NAME}", "key is empty: tokens are kept only sealed")
 	default:
 		d.add("token_store.key", "outlook-connector init writes a key file; or openssl rand -hex 32", "key: %s", err)
+	}
+}
+
+// checkPreviousKeys reports earlier keys that are none, or that are there
+// already. Keys are told apart by what they stand for: hex and base64 can be
+// the same key.
+func (d *document) checkPreviousKeys(earlier []seal.Secret, current *seal.Key) {
+	seen := make(map[string]string)
+	if current != nil {
+		seen[current.ID()] = "key"
+	}
+	for i, text := range earlier {
+		what := fmt.Sprintf("previous_keys[%d]", i)
+		path := "token_store." + what
+		key, err := seal.ParseKey(text, "check")
+		switch {
+		case err != nil:
+			d.add(path, "a key that key was before: 64 hex digits, best as ${file:./data/token.key.old}", "%s: %s", what, err)
+		case seen[key.ID()] != "":
+			d.add(path, "remove it; previous_keys are for keys that key replaced", "%s is the same key as %s", what, seen[key.ID()])
+		default:
+			seen[key.ID()] = what
+		}
 	}
 }
 

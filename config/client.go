@@ -7,8 +7,9 @@ type Client struct {
 	// The client's name: lower-case letters, digits and dashes, at most 63.
 	Name string `yaml:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]{0\\,62}$"`
 	// The directory to sign in to: a domain such as contoso.onmicrosoft.com, the
-	// directory's id, or common, organizations or consumers. Not needed where
-	// authorize_url, token_url and base_url are all given.
+	// directory's id, or common, organizations or consumers (personal accounts).
+	// client_credentials needs a directory of its own. Not needed where
+	// token_url, base_url and, for authorization_code, authorize_url are given.
 	Tenant string `yaml:"tenant,omitempty"`
 	// The national cloud of the tenant: global (also US GCC), usgov (GCC High),
 	// usgov_dod or china. It decides the addresses below. Default global.
@@ -18,34 +19,41 @@ type Client struct {
 	AuthorizeURL string `yaml:"authorize_url,omitempty"`
 	// The token endpoint, where it is not the cloud's.
 	TokenURL string `yaml:"token_url,omitempty"`
-	// The device code endpoint. Not available in this version.
+	// The device code endpoint, where it is neither the cloud's nor beside
+	// token_url.
 	DeviceURL string `yaml:"device_url,omitempty"`
 	// The root of Microsoft Graph, where it is not the cloud's. It ends in /v1.0,
 	// which is added to an address without a path.
 	BaseURL string `yaml:"base_url,omitempty"`
 	// How access is granted: authorization_code, by a person in a browser, with
-	// PKCE. device_code and client_credentials are not available in this version.
-	// Default authorization_code.
-	Grant string `yaml:"grant" jsonschema:"enum=authorization_code"`
+	// PKCE; device_code, by a person who types a code in a browser anywhere;
+	// client_credentials, by an administrator to the application itself, for every
+	// mailbox that Exchange does not close to it. Default authorization_code.
+	Grant string `yaml:"grant" jsonschema:"enum=authorization_code,enum=device_code,enum=client_credentials"`
 	// The application (client) id of the app registration.
 	ClientID string `yaml:"client_id" jsonschema:"required"`
 	// The secret of the app registration, for example ${env:CONTOSO_SECRET}. A
-	// public client (desktop, PKCE only) has none.
+	// public client (desktop, PKCE only) has none. At most one of client_secret,
+	// certificate and assertion_file is given; client_credentials needs one.
 	ClientSecret seal.Secret `yaml:"client_secret,omitempty"`
-	// A certificate instead of a secret. Not available in this version.
+	// A certificate with its key instead of a secret.
 	Certificate *Certificate `yaml:"certificate,omitempty"`
-	// The file of a workload identity's assertion. Not available in this version.
+	// A file with the token of another issuer that the app registration trusts
+	// (workload identity federation), instead of a secret. It is read again for
+	// every request to the sign-in server.
 	AssertionFile string `yaml:"assertion_file,omitempty"`
 	// The permissions to ask for, such as [offline_access, Mail.ReadWrite,
 	// Mail.Send]. offline_access must be among them: without it Microsoft gives no
-	// refresh token, and access ends after about an hour.
-	Scopes []string `yaml:"scopes" jsonschema:"required"`
+	// refresh token, and access ends after about an hour. With client_credentials
+	// it is left out, or one scope that ends in /.default: the permissions are
+	// those of the app registration.
+	Scopes []string `yaml:"scopes"`
 	// Where the browser comes back to after signing in, as it stands in the app
 	// registration: http on a loopback host or https, path /oauth/callback.
 	// Without it http://localhost with the port of http.listen.
 	RedirectURL string `yaml:"redirect_url,omitempty"`
-	// Log every request to Graph: method, path, status, time and request id,
-	// never headers or bodies. Default false.
+	// Log every request to Graph and to the sign-in server: method, path, status,
+	// time and request id, never headers or bodies. Default false.
 	LogRequests bool `yaml:"log_requests"`
 	// How hard one mailbox is used.
 	Limits ClientLimits `yaml:"limits"`
@@ -57,20 +65,25 @@ func (c *Client) setDefaults() {
 	c.Limits.setDefaults()
 }
 
-// The grants. Only the first is built.
+// The grants.
 const (
 	grantCode        = "authorization_code"
 	grantDevice      = "device_code"
 	grantCredentials = "client_credentials"
 )
 
-// Certificate is a client certificate for the token endpoint.
+// Certificate is a client certificate for the token endpoint. New files are used
+// without a restart.
 type Certificate struct {
-	// The certificate, PEM.
-	CertFile string `yaml:"cert_file,omitempty"`
-	// Its private key, PEM.
-	KeyFile string `yaml:"key_file,omitempty"`
+	// The certificate, PEM; the same one is uploaded to the app registration.
+	CertFile string `yaml:"cert_file" jsonschema:"required"`
+	// Its private key: RSA, PEM (PKCS#1 or PKCS#8), without a pass phrase.
+	KeyFile string `yaml:"key_file" jsonschema:"required"`
 }
+
+// AppOnly reports whether the client is an application of its own, for which
+// nobody signs in.
+func (c *Client) AppOnly() bool { return c.Grant == grantCredentials }
 
 // ClientLimits is how hard one mailbox is used. The defaults are Outlook's own
 // limits per app and mailbox:

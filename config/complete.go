@@ -23,6 +23,10 @@ func (d *document) complete(c *Config) {
 	}
 	for i := range c.Clients {
 		c.Clients[i].complete(&c.HTTP)
+		if cert := c.Clients[i].Certificate; cert != nil {
+			cert.CertFile, cert.KeyFile = d.path(cert.CertFile), d.path(cert.KeyFile)
+		}
+		c.Clients[i].AssertionFile = d.path(c.Clients[i].AssertionFile)
 	}
 	for i := range c.Subscriptions {
 		c.Subscriptions[i].complete()
@@ -82,9 +86,16 @@ func (c *Client) complete(h *HTTP) {
 		if c.Tenant != "" && c.TokenURL == "" {
 			c.TokenURL = cloud.login + "/" + c.Tenant + "/oauth2/v2.0/token"
 		}
+		if c.AppOnly() && c.Scopes == nil {
+			// https://learn.microsoft.com/graph/deployments#app-registration-and-token-service-root-endpoints
+			c.Scopes = []string{cloud.graph + "/.default"}
+		}
 		if c.BaseURL == "" && (c.Tenant != "" || c.AuthorizeURL == "" || c.TokenURL == "") {
 			c.BaseURL = cloud.graph
 		}
+	}
+	if before, ok := strings.CutSuffix(c.TokenURL, "/oauth2/v2.0/token"); ok && c.DeviceURL == "" {
+		c.DeviceURL = before + "/oauth2/v2.0/devicecode"
 	}
 	if base, err := url.Parse(c.BaseURL); err == nil && base.Host != "" {
 		base.Path = strings.TrimRight(base.Path, "/")

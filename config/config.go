@@ -112,7 +112,9 @@ type TokenStore struct {
 	// digits or as base64. "outlook-connector init" writes one. Without the key
 	// the file's tokens are lost. Default ${file:./data/token.key}.
 	Key seal.Secret `yaml:"key"`
-	// Earlier keys that may still open tokens. Not available in this version.
+	// Keys that key replaced, and that still open the tokens which they sealed.
+	// Whatever is written is sealed with key; "outlook-connector auth rekey"
+	// seals all of it with key, and then these can go.
 	PreviousKeys []seal.Secret `yaml:"previous_keys,omitempty"`
 }
 

@@ -220,6 +220,7 @@ publishers:
 		Name: "contoso", Tenant: "contoso.onmicrosoft.com", Cloud: "global",
 		AuthorizeURL: "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/authorize",
 		TokenURL:     "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token",
+		DeviceURL:    "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/devicecode",
 		BaseURL:      "https://graph.microsoft.com/v1.0",
 		Grant:        "authorization_code",
 		ClientID:     "11111111-2222-3333-4444-555555555555",
@@ -252,6 +253,37 @@ publishers:
 	}
 	if c.HTTP.Listen != "127.0.0.1:8480" || c.Log.Level != "info" || c.Log.Format != "auto" {
 		t.Errorf("http = %+v, log = %+v", c.HTTP, c.Log)
+	}
+}
+
+// TestEachGrantGetsItsAddressesAndScopes reads testdata/good/grants.yaml.
+func TestEachGrantGetsItsAddressesAndScopes(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/good/grants.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mustParse(t, string(data))
+	for name, want := range map[string][3]string{ // device_url, scope, base_url
+		"device":           {"https://login.microsoftonline.com/consumers/oauth2/v2.0/devicecode", "offline_access", "https://graph.microsoft.com/v1.0"},
+		"secret":           {"https://login.partner.microsoftonline.cn/contoso.onmicrosoft.com/oauth2/v2.0/devicecode", "https://microsoftgraph.chinacloudapi.cn/.default", "https://microsoftgraph.chinacloudapi.cn/v1.0"},
+		"certificate":      {"https://login.microsoftonline.us/contoso.onmicrosoft.com/oauth2/v2.0/devicecode", "https://dod-graph.microsoft.us/.default", "https://dod-graph.microsoft.us/v1.0"},
+		"workload":         {"http://127.0.0.1:9000/tenant/oauth2/v2.0/devicecode", "https://graph.microsoft.com/.default", "http://127.0.0.1:9000/v1.0"},
+		"device-elsewhere": {"https://login.example.com/device", "offline_access", "https://graph.example.com/v1.0"},
+	} {
+		client := c.Client(name)
+		if got := [3]string{client.DeviceURL, client.Scopes[0], client.BaseURL}; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if got := c.Client("certificate").Certificate; got.CertFile != "app.pem" || got.KeyFile != "app.key" {
+		t.Errorf("certificate = %+v", got)
+	}
+	if got := c.Client("workload").AssertionFile; got != filepath.FromSlash("azure/token") {
+		t.Errorf("assertion_file = %q", got)
+	}
+	if !c.Client("workload").AppOnly() || c.Client("device").AppOnly() {
+		t.Error("AppOnly mixes people and applications up")
 	}
 }
 

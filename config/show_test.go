@@ -18,7 +18,7 @@ import (
 // person might misuse.
 const secretive = `
 nats: {url: "nats://worker:` + canary + `@a.example.com:4222, tls://` + canary + `@b.example.com"}
-token_store: {key: "` + key + `"}
+token_store: {key: "` + key + `", previous_keys: ["` + earlierKey + `"]}
 http: {credential: "${env:NOT_SET:-` + canary + `-` + canary + `}"}
 clients:
   - name: contoso
@@ -34,6 +34,9 @@ publishers:
     headers: {Prefer: "${env:CONTOSO_SECRET}"}
     request_transform: '. + {a: "${env:CONTOSO_SECRET}"}'
 `
+
+// earlierKey is a key that key replaced.
+const earlierKey = "f1e2d3c4b5a697887968574635241302f1e2d3c4b5a697887968574635241302"
 
 func TestNoSecretComesOut(t *testing.T) {
 	t.Parallel()
@@ -76,7 +79,7 @@ func TestNoSecretComesOut(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("loaded", "config", *c, "url", c.NATS.URL, "secret", c.Clients[0].ClientSecret)
 	outputs["slog"] = log.String()
 	for name, output := range outputs {
-		if strings.Contains(output, canary) || strings.Contains(output, key) {
+		if strings.Contains(output, canary) || strings.Contains(output, key) || strings.Contains(output, earlierKey) {
 			t.Errorf("%s gives a secret away:\n%s", name, output)
 		}
 	}
@@ -136,6 +139,7 @@ func TestWhatIsShownLoadsAgain(t *testing.T) {
 	// Only the secrets have to be put back.
 	again := strings.NewReplacer(
 		"key: «redacted»", "key: "+key,
+		"previous_keys: [«redacted»]", "previous_keys: ["+strings.Repeat("a1", 32)+"]",
 		"credential: «redacted»", "credential: "+canary+"-and-more",
 		"client_secret: «redacted»", "client_secret: "+canary,
 		"«redacted»@", "worker:"+canary+"@",

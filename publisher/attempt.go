@@ -13,7 +13,7 @@ import (
 
 // attempt makes one request, with the record saying so before and after.
 func (j *job) attempt(ctx context.Context, p plan) (Verdict, bool) {
-	release, wait, ok := j.w.slots.Take(p.call.Client, p.mailbox)
+	release, wait, ok := j.w.slots.Take(ctx, p.call.Client, p.mailbox)
 	if !ok {
 		j.log.DebugContext(ctx, "mailbox is busy", "wait", wait)
 		if wait <= 0 {

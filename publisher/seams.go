@@ -119,8 +119,8 @@ type Outcomes interface {
 // (https://learn.microsoft.com/graph/throttling-limits#outlook-service-limits).
 // It must be safe for concurrent use.
 type Slots interface {
-	// Take takes a slot without waiting. With ok it is the caller's until
-	// release is called, once. Otherwise wait is when to come back, zero where
-	// that is not known.
-	Take(client, mailbox string) (release func(), wait time.Duration, ok bool)
+	// Take takes a slot, waiting a few seconds at most where its turn is near.
+	// With ok it is the caller's until release is called, once. Otherwise wait
+	// is when to come back, zero where that is not known.
+	Take(ctx context.Context, client, mailbox string) (release func(), wait time.Duration, ok bool)
 }

@@ -337,7 +337,7 @@ func (w *world) tell(ctx context.Context, s site, store func()) error {
 	return nil
 }
 
-func (w *world) Take(string, string) (func(), time.Duration, bool) {
+func (w *world) Take(context.Context, string, string) (func(), time.Duration, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.busy > 0 {

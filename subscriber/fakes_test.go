@@ -231,7 +231,7 @@ type freeSlots struct {
 	busy  time.Duration
 }
 
-func (s *freeSlots) Take(string, string) (func(), time.Duration, bool) {
+func (s *freeSlots) Take(context.Context, string, string) (func(), time.Duration, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.busy > 0 {

@@ -131,7 +131,7 @@ func (w *walk) open(ctx context.Context, value []byte, registered time.Time, req
 // poll.
 func (w *walk) step(ctx context.Context) (outcome, error) {
 	kept := w.told.keep(max(toldKept, len(w.cur.Told)))
-	release, wait, ok := w.slots.Take(w.req.Client, w.req.Mailbox)
+	release, wait, ok := w.slots.Take(ctx, w.req.Client, w.req.Mailbox)
 	if !ok {
 		return outcome{result: resultBusy, after: max(wait, leastWait)}, nil
 	}

@@ -116,10 +116,10 @@ type DeadLetter struct {
 
 // Slots limits the concurrent requests to one mailbox, over polls and commands.
 //
-// Take never waits. Where ok, the caller must call release exactly once, after
+// Take does not wait for a slot. Where ok, the caller must call release exactly once, after
 // its request. Otherwise wait is when to ask again.
 type Slots interface {
-	Take(client, mailbox string) (release func(), wait time.Duration, ok bool)
+	Take(ctx context.Context, client, mailbox string) (release func(), wait time.Duration, ok bool)
 }
 
 // Event is one message for the event stream.

@@ -40,6 +40,11 @@ func checkFolder(path string) error {
 	if err != nil {
 		return refuse(err, "Look at the folder %s.", folder)
 	}
+	// Root works in other users' folders wherever a container mounts one.
+	if !ownedByUs(info) && !ownedByRoot(info) && os.Geteuid() != 0 {
+		return refuse(fmt.Errorf("%w: its folder %s belongs to another user, who can put another file in its place", ErrUnsafe, folder),
+			"Run as the user who owns it, or: chown %d %s", os.Geteuid(), folder)
+	}
 	if !hasModes || info.Mode().Perm()&0o022 == 0 || info.Mode()&fs.ModeSticky != 0 {
 		return nil
 	}

@@ -42,7 +42,10 @@ type Grant struct {
 	// ClientID and TokenHost are the application and the sign-in server that
 	// the grant came from. A refresh token is sent to no other.
 	ClientID, TokenHost string
-	// Account is who signed in.
+	// Grant is how it came about. The token of an application itself must never
+	// be used where a person's is meant, nor the other way round.
+	Grant GrantType
+	// Account is who signed in; empty for [GrantCredentials].
 	Account Account
 	// Scopes are the scopes that were granted, where the server said so.
 	Scopes []string
@@ -55,6 +58,9 @@ type Grant struct {
 	Refresh seal.Secret
 	// Generation counts the access tokens of this client upwards.
 	Generation uint64
+	// Epoch is that of the owner who saved the record. The store refuses a record
+	// with an earlier epoch than the one that is there.
+	Epoch uint64
 	// State says whether the grant works, and Reason is the error word of the
 	// sign-in server ("invalid_grant") where it does not.
 	State  State
@@ -62,7 +68,13 @@ type Grant struct {
 	// RefusedAt is when the refresh token was refused for the first time since
 	// it last worked. Zero: it was not.
 	RefusedAt time.Time
+	// Claims are what the next sign-in must ask for, where the sign-in server or
+	// Graph demanded that; see [Keeper.Claims]. No secret, but a foreign text.
+	Claims seal.Secret
 }
+
+// appOnly says that the grant is the application's own.
+func (g *Grant) appOnly() bool { return g.Grant == GrantCredentials }
 
 // token returns the access token of the grant.
 func (g *Grant) token() Token {
@@ -75,6 +87,7 @@ type record struct {
 	Client     string    `json:"client"`
 	ClientID   string    `json:"client_id"`
 	TokenHost  string    `json:"token_host"`
+	Grant      GrantType `json:"grant,omitempty"`
 	Account    Account   `json:"account"`
 	Scopes     []string  `json:"scopes,omitempty"`
 	Granted    time.Time `json:"granted"`
@@ -83,16 +96,18 @@ type record struct {
 	Expiry     time.Time `json:"expiry"`
 	Refresh    string    `json:"refresh,omitempty"`
 	Generation uint64    `json:"generation"`
+	Epoch      uint64    `json:"epoch,omitempty"`
 	State      State     `json:"state"`
 	Reason     string    `json:"reason,omitempty"`
 	RefusedAt  time.Time `json:"refused_at,omitzero"`
+	Claims     string    `json:"claims,omitempty"`
 }
 
 func encodeGrant(g Grant) ([]byte, error) {
 	data, err := json.Marshal(record{
-		Client: g.Client, ClientID: g.ClientID, TokenHost: g.TokenHost, Account: g.Account, Scopes: g.Scopes,
+		Client: g.Client, ClientID: g.ClientID, TokenHost: g.TokenHost, Grant: g.Grant, Account: g.Account, Scopes: g.Scopes,
 		Granted: g.Granted, Access: g.Access.Reveal(), Issued: g.Issued, Expiry: g.Expiry, Refresh: g.Refresh.Reveal(),
-		Generation: g.Generation, State: g.State, Reason: g.Reason, RefusedAt: g.RefusedAt,
+		Generation: g.Generation, Epoch: g.Epoch, State: g.State, Reason: g.Reason, RefusedAt: g.RefusedAt, Claims: g.Claims.Reveal(),
 	})
 	if err != nil {
 		return nil, errors.New("the grant cannot be encoded") // the cause could quote a token
@@ -109,8 +124,8 @@ func decodeGrant(data []byte) (Grant, error) {
 		return Grant{}, fmt.Errorf("the grant has the unknown state %q: a newer version wrote it", r.State)
 	}
 	return Grant{
-		Client: r.Client, ClientID: r.ClientID, TokenHost: r.TokenHost, Account: r.Account, Scopes: r.Scopes,
+		Client: r.Client, ClientID: r.ClientID, TokenHost: r.TokenHost, Grant: r.Grant, Account: r.Account, Scopes: r.Scopes,
 		Granted: r.Granted, Access: seal.Secret(r.Access), Issued: r.Issued, Expiry: r.Expiry, Refresh: seal.Secret(r.Refresh),
-		Generation: r.Generation, State: r.State, Reason: r.Reason, RefusedAt: r.RefusedAt,
+		Generation: r.Generation, Epoch: r.Epoch, State: r.State, Reason: r.Reason, RefusedAt: r.RefusedAt, Claims: seal.Secret(r.Claims),
 	}, nil
 }

@@ -7,17 +7,22 @@ import (
 	"go.etcd.io/bbolt"
 
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/seal"
 )
 
 // errClosed is what calls on a closed store answer.
 var errClosed = errors.New("the token store is closed")
+
+// ErrEarlierEpoch says that a later owner of the tokens has saved the grant
+// meanwhile. Compare it with errors.Is.
+var ErrEarlierEpoch = errors.New("a later owner of the tokens has saved this grant")
 
 // List returns all grants, ordered by client.
 func (s *Store) List() ([]Grant, error) {
 	var all []Grant
 	err := s.view(func(grants *bbolt.Bucket) error {
 		return grants.ForEach(func(name, sealed []byte) error {
-			g, err := s.unseal(string(name), sealed)
+			g, err := unseal(string(name), sealed, s.keys)
 			all = append(all, g)
 			return err
 		})
@@ -36,7 +41,7 @@ func (s *Store) Get(client string) (g Grant, found bool, err error) {
 			return nil
 		}
 		found = true
-		g, err = s.unseal(client, sealed)
+		g, err = unseal(client, sealed, s.keys)
 		return err
 	})
 	if err != nil {
@@ -48,15 +53,17 @@ func (s *Store) Get(client string) (g Grant, found bool, err error) {
 // Put saves a grant in the place of the client's earlier one. It is on disk
 // when Put returns nil; after an error the earlier one is still there.
 func (s *Store) Put(g Grant) error {
-	if g.Client == "" {
-		return errors.New("save grant: it has no client")
-	}
-	data, err := encodeGrant(g)
+	c, err := s.seal(g)
 	if err != nil {
-		return fmt.Errorf("save grant of %s: %w", g.Client, err)
+		return err
 	}
-	sealed := s.key.Seal(data, place(grantsBucket, g.Client))
-	if err := s.update(g.Client, sealed); err != nil {
+	c.check = func(earlier Grant) error {
+		if earlier.Epoch > g.Epoch {
+			return fmt.Errorf("%w: epoch %d after %d", ErrEarlierEpoch, g.Epoch, earlier.Epoch)
+		}
+		return nil
+	}
+	if err := s.update(c); err != nil {
 		return unsaved(g.Client, err)
 	}
 	return nil
@@ -65,46 +72,71 @@ func (s *Store) Put(g Grant) error {
 // Delete removes the grant of a client. It is for the person who logs out:
 // nothing in this package deletes a grant by itself.
 func (s *Store) Delete(client string) error {
-	if err := s.update(client, nil); err != nil {
+	if err := s.update(change{client: client}); err != nil {
 		return unsaved(client, err)
 	}
 	return nil
 }
 
-// update writes one sealed grant, or removes it, and the marker with it.
-func (s *Store) update(client string, sealed []byte) error {
+// change is a sealed grant for a client; nil removes the client's.
+type change struct {
+	client string
+	sealed []byte
+	check  func(earlier Grant) error // may refuse to replace it; may be nil
+}
+
+// update writes sealed grants, or removes them, and the marker with them: all
+// or nothing.
+func (s *Store) update(changes ...change) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return errClosed
 	}
 	return s.guard(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error {
-			meta, grants := tx.Bucket([]byte(metaBucket)), tx.Bucket([]byte(grantsBucket))
-			m, err := s.getMarker(meta)
-			if err != nil {
-				return err
-			}
-			if earlier := grants.Get([]byte(client)); earlier != nil {
-				xorHash(m.Digest, earlier)
-				m.Count--
-			} else if sealed == nil {
-				return nil
-			}
-			m.Changes++
-			if sealed == nil {
-				err = grants.Delete([]byte(client))
-			} else {
-				xorHash(m.Digest, sealed)
-				m.Count++
-				err = grants.Put([]byte(client), sealed)
-			}
-			if err != nil {
-				return err
-			}
-			return s.putMarker(meta, m)
-		})
+		return s.db.Update(func(tx *bbolt.Tx) error { return s.apply(tx, changes) })
 	})
+}
+
+func (s *Store) apply(tx *bbolt.Tx, changes []change) error {
+	meta, grants := tx.Bucket([]byte(metaBucket)), tx.Bucket([]byte(grantsBucket))
+	m, err := getMarker(meta, s.keys)
+	if err != nil {
+		return err
+	}
+	before := m.Changes
+	for _, c := range changes {
+		if earlier := grants.Get([]byte(c.client)); earlier != nil {
+			if c.check != nil {
+				g, err := unseal(c.client, earlier, s.keys)
+				if err == nil {
+					err = c.check(g)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			xorHash(m.Digest, earlier)
+			m.Count--
+		} else if c.sealed == nil {
+			continue
+		}
+		m.Changes++
+		if c.sealed == nil {
+			err = grants.Delete([]byte(c.client))
+		} else {
+			xorHash(m.Digest, c.sealed)
+			m.Count++
+			err = grants.Put([]byte(c.client), c.sealed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if m.Changes == before {
+		return nil
+	}
+	return s.putMarker(meta, m)
 }
 
 func (s *Store) view(read func(grants *bbolt.Bucket) error) error {
@@ -123,8 +155,8 @@ func (s *Store) view(read func(grants *bbolt.Bucket) error) error {
 }
 
 // unseal opens one grant. The name inside must be the name outside.
-func (s *Store) unseal(client string, sealed []byte) (Grant, error) {
-	data, err := s.key.Open(sealed, place(grantsBucket, client))
+func unseal(client string, sealed []byte, keys *seal.Ring) (Grant, error) {
+	data, err := keys.Open(sealed, place(grantsBucket, client))
 	if err != nil {
 		return Grant{}, fmt.Errorf("grant of %q: %w", client, err)
 	}

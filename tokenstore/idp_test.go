@@ -31,6 +31,14 @@ func TestMain(m *testing.M) {
 		saveUntilKilled(path) // see crash_test.go
 		return
 	}
+	if path := os.Getenv(rekeyChild); path != "" {
+		rekeyUntilKilled(path) // see rekey_test.go
+		return
+	}
+	if path := os.Getenv(killChild); path != "" {
+		refreshUntilKilled(path) // see crash_points_test.go
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -50,6 +50,10 @@ type KeeperOptions struct {
 	// Transport carries the token requests; nil means a transport with the
 	// system's roots, the proxy of the environment and TLS 1.2 or newer.
 	Transport http.RoundTripper
+	// Epoch returns the epoch of the owner's lease, which each record is saved
+	// with, and an error while refresh tokens must not be used. Nil where there
+	// is no lease: records keep the newest epoch in the vault.
+	Epoch func() (uint64, error)
 	// Metrics and Log may be nil.
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -59,6 +63,8 @@ type KeeperOptions struct {
 // It starts a goroutine only for a refresh that somebody asked for.
 type Keeper struct {
 	vault    Vault
+	epoch    func() (uint64, error)
+	newest   uint64 // the newest epoch in the vault at the beginning
 	metrics  *Metrics
 	log      *slog.Logger
 	holdings map[string]*holding
@@ -84,6 +90,7 @@ var errKeeperClosed = errors.New("the token keeper is closed")
 type holding struct {
 	client   *Client
 	endpoint *endpoint
+	epoch    func() (uint64, error) // the keeper's
 
 	// saving serialises the writers of the grant: a refresh, a sign-in, a
 	// logout. It is taken before mu and held during the write.
@@ -94,6 +101,8 @@ type holding struct {
 	unsaved   *Grant    // what the server gave and the disk did not take
 	renewAt   time.Time // when grant's token is renewed in the background
 	rejected  uint64    // the generation to which Graph answered 401
+	claims    string    // what Graph asked the next token to hold
+	highest   uint64    // the highest generation that was ever used
 	forcedAt  time.Time // when a token was last replaced because of a 401
 	quiet     time.Time // before this no token request is made, because of failure
 	failure   *fault.Error
@@ -105,8 +114,9 @@ type holding struct {
 // flight is one refresh, shared by all who wait for it. err is set before done
 // is closed.
 type flight struct {
-	done chan struct{}
-	err  error
+	began time.Time
+	done  chan struct{}
+	err   error
 }
 
 // NewKeeper reads the grants and returns their keeper. Close it before the
@@ -124,12 +134,18 @@ func NewKeeper(o KeeperOptions) (*Keeper, error) {
 		vault: o.Vault, metrics: cmp.Or(o.Metrics, NewMetrics(nil)), log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		holdings: make(map[string]*holding, len(clients)),
 	}
+	for _, grant := range grants {
+		k.newest = max(k.newest, grant.Epoch)
+	}
+	if k.epoch = o.Epoch; k.epoch == nil {
+		k.epoch = func() (uint64, error) { return k.newest, nil }
+	}
 	k.life, k.cancel = context.WithCancel(context.Background())
 	for _, c := range o.Clients {
 		client := clients[c.Name]
 		k.names = append(k.names, c.Name)
 		k.holdings[c.Name] = &holding{
-			client: client, endpoint: newEndpoint(client, o.Transport),
+			client: client, endpoint: newEndpoint(client, o.Transport, k.log), epoch: k.epoch,
 			pause: backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMultiplier(2),
 				backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0)),
 		}
@@ -221,7 +237,8 @@ func (k *Keeper) look(ctx context.Context, h *holding, minLife time.Duration) (T
 func (f *flight) wait(ctx context.Context, briefly bool) error {
 	var enough <-chan time.Time
 	if briefly {
-		timer := time.NewTimer(patience)
+		// Those who come later do not wait once more for what others waited for.
+		timer := time.NewTimer(max(0, patience-time.Since(f.began)))
 		defer timer.Stop()
 		enough = timer.C
 	}
@@ -242,13 +259,18 @@ func (k *Keeper) Reject(ctx context.Context, client string, rejected Token) {
 		return
 	}
 	h.mu.Lock()
-	dropped := h.grant != nil && h.grant.Generation == rejected.Generation && h.rejected != rejected.Generation
+	current := h.grant != nil && h.grant.Generation == rejected.Generation
+	dropped := current && h.rejected != rejected.Generation
 	if dropped {
 		h.rejected = rejected.Generation
 	}
+	claims := validClaims(rejected.Claims)
+	if current && claims != "" {
+		h.claims = claims
+	}
 	h.mu.Unlock()
 	if dropped {
-		k.log.WarnContext(ctx, "access token rejected", "client", client, "generation", rejected.Generation)
+		k.log.WarnContext(ctx, "access token rejected", "client", client, "generation", rejected.Generation, "claims_asked", claims != "")
 	}
 }
 
@@ -263,16 +285,9 @@ func (k *Keeper) Adopt(ctx context.Context, grant Grant) error {
 	defer h.saving.Unlock()
 	h.mu.Lock()
 	earlier := h.grant
-	// A generation is never used twice, an unsaved one neither: a worker may
-	// have rejected it.
-	grant.Generation = 1
-	for _, g := range []*Grant{earlier, h.unsaved} {
-		if g != nil {
-			grant.Generation = max(grant.Generation, g.Generation+1)
-		}
-	}
+	grant.Generation = h.nextGeneration()
 	h.mu.Unlock()
-	if err := k.vault.Put(grant); err != nil {
+	if err := k.put(&grant); err != nil {
 		return err
 	}
 	h.mu.Lock()
@@ -284,8 +299,23 @@ func (k *Keeper) Adopt(ctx context.Context, grant Grant) error {
 	return nil
 }
 
+// nextGeneration returns a generation that was never used, not for an unsaved
+// token and not before a logout: a worker may have rejected it. The caller holds
+// mu.
+func (h *holding) nextGeneration() uint64 {
+	h.highest = max(h.highest, h.rejected)
+	for _, g := range []*Grant{h.grant, h.unsaved} {
+		if g != nil {
+			h.highest = max(h.highest, g.Generation)
+		}
+	}
+	h.highest++
+	return h.highest
+}
+
 // Logout removes the grant of a client from the store. The sign-in server is
-// not told: Entra has no address for that.
+// not told: Entra has no address for that. A client with [GrantCredentials] gets
+// a new token when the next one is asked for.
 func (k *Keeper) Logout(ctx context.Context, client string) error {
 	h, err := k.holding(client)
 	if err != nil {
@@ -297,11 +327,36 @@ func (k *Keeper) Logout(ctx context.Context, client string) error {
 		return err
 	}
 	h.mu.Lock()
+	_ = h.nextGeneration() // what it was is noted
 	h.install(nil)
 	h.mu.Unlock()
 	k.metrics.expires(client, time.Time{})
 	k.log.InfoContext(ctx, "grant removed", "client", client)
 	return nil
+}
+
+// put saves a grant under the epoch of this owner. A record of an earlier one is
+// not left behind: the vault refuses the write where a later owner was at it.
+func (k *Keeper) put(grant *Grant) error {
+	// Whether refresh tokens may be used is another question: what a server has
+	// answered is saved all the same.
+	grant.Epoch, _ = k.epoch()
+	return k.vault.Put(*grant)
+}
+
+// granted returns the clients that somebody signed in for, whose grants work as
+// far as is known.
+func (k *Keeper) granted() []string {
+	var names []string
+	for _, name := range k.names {
+		h := k.holdings[name]
+		h.mu.Lock()
+		if !h.client.appOnly() && h.grant != nil && h.grant.State == StateOK && h.sameApp() {
+			names = append(names, name)
+		}
+		h.mu.Unlock()
+	}
+	return names
 }
 
 func (k *Keeper) holding(client string) (*holding, error) {

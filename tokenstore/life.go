@@ -23,10 +23,14 @@ func (t Token) life() time.Duration { return t.Expiry.Sub(t.Issued) }
 func (t Token) margin() time.Duration { return min(5*time.Minute, t.life()/20) }
 
 // enough returns what a token must have left to satisfy a caller who asks for
-// minLife. A caller who asks for more than half a life does not get a refresh
-// with every call.
+// minLife. More than half a life cannot be had without a refresh with every other
+// call: who asks for that gets the quarter that the renewal in the background
+// leaves, and waits for nothing.
 func (t Token) enough(minLife time.Duration) time.Duration {
-	return max(t.margin(), min(minLife, t.life()/2))
+	if minLife > t.life()/2 {
+		minLife = t.life() / 4
+	}
+	return max(t.margin(), minLife)
 }
 
 // renewal is when the token is renewed in the background, if somebody asks for

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -63,8 +62,9 @@ type LoginsOptions struct {
 	Log *slog.Logger
 }
 
-// Logins are the sign-ins under way: authorization code with PKCE. They are
-// kept in memory, so a restart means to begin again. Safe for concurrent use.
+// Logins are the sign-ins under way: authorization code with PKCE, and device
+// code. They are kept in memory, so a restart means to begin again. Safe for
+// concurrent use.
 type Logins struct {
 	adopter   Adopter
 	log       *slog.Logger
@@ -73,6 +73,7 @@ type Logins struct {
 
 	mu      sync.Mutex
 	pending map[[sha256.Size]byte]pending
+	devices map[string]*device // sign-ins by device code, by the id that callers know
 }
 
 // pending is one sign-in under way, found by the hash of its state: a look-up
@@ -106,19 +107,24 @@ func NewLogins(o LoginsOptions) (*Logins, error) {
 	l := &Logins{
 		adopter: o.Adopter, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), clients: clients,
 		endpoints: make(map[string]*endpoint, len(clients)), pending: make(map[[sha256.Size]byte]pending),
+		devices: make(map[string]*device),
 	}
 	for name, client := range clients {
-		l.endpoints[name] = newEndpoint(client, o.Transport)
+		l.endpoints[name] = newEndpoint(client, o.Transport, l.log)
 	}
 	return l, nil
 }
 
-// Begin begins a sign-in for a client.
+// Begin begins a sign-in for a client. A client of another grant than
+// authorization_code is refused: its app registration need not know our redirect
+// address.
 func (l *Logins) Begin(client string) (Flow, error) {
-	endpoint := l.endpoints[client]
-	if endpoint == nil {
-		return Flow{}, fault.New(fault.Poison, "no client is called %q", client).WithCode("unknown_client").
-			WithHint("Name a client of the configuration.")
+	endpoint, err := l.endpoint(client)
+	if err != nil {
+		return Flow{}, err
+	}
+	if err := otherWay(endpoint.client); err != nil {
+		return Flow{}, err
 	}
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails: https://pkg.go.dev/crypto/rand#Read
@@ -127,13 +133,51 @@ func (l *Logins) Begin(client string) (Flow, error) {
 	now := time.Now()
 	flow := Flow{
 		Client: client, State: seal.Secret(state), Expires: now.Add(flowLife),
-		AuthURL: endpoint.config.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier)),
+		AuthURL: endpoint.authURL(state, verifier, l.claims(client)),
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sweep(now)
 	l.pending[sha256.Sum256([]byte(state))] = pending{client: client, verifier: verifier, expires: flow.Expires}
 	return flow, nil
+}
+
+func (l *Logins) endpoint(client string) (*endpoint, error) {
+	e := l.endpoints[client]
+	if e == nil {
+		return nil, fault.New(fault.Poison, "no client is called %q", client).WithCode("unknown_client").
+			WithHint("Name a client of the configuration.")
+	}
+	return e, nil
+}
+
+// otherWay refuses a sign-in by browser where the client has another grant.
+func otherWay(c *Client) error {
+	switch c.Grant {
+	case GrantDevice:
+		return fault.New(fault.Poison, "client %s signs in with a device code, not in this browser", c.Name).WithCode("device_code").
+			WithHint("outlook-connector auth login %s", c.Name)
+	case GrantCredentials:
+		return appOnlyLogin(c)
+	default:
+		return nil
+	}
+}
+
+// appOnlyLogin says that nobody signs in for an application of its own.
+func appOnlyLogin(c *Client) error {
+	return fault.New(fault.Poison, "nobody signs in for client %s: it is an application of its own (client_credentials)", c.Name).
+		WithCode("client_credentials").
+		WithHint("An administrator consents to its application permissions in the app registration; outlook-connector auth login %s checks its credential.", c.Name)
+}
+
+// claims returns what the sign-in of a client must ask for, if whoever saves
+// its grants knows.
+func (l *Logins) claims(client string) string {
+	if known, ok := l.adopter.(interface{ Claims(client string) string }); ok {
+		return known.Claims(client)
+	}
+	return ""
 }
 
 // sweep forgets sign-ins that are long over, and the oldest of too many. An
@@ -199,28 +243,39 @@ func (l *Logins) Complete(ctx context.Context, state, code string) (Grant, error
 	// A code works once. Somebody who closes the browser now has signed in all
 	// the same; the time limit of the request is the endpoint's own.
 	ctx = context.WithoutCancel(ctx)
-	client := l.clients[flow.client]
 	got, err := l.endpoints[flow.client].exchange(ctx, code, flow.verifier)
 	if err != nil {
-		r, ok := errors.AsType[*refusal](err)
-		if !ok {
-			r = &refusal{cause: errUnusable}
-		}
-		failure := r.fault(flow.client)
-		l.log.WarnContext(ctx, "sign-in failed", "client", flow.client, "error", r, "hint", failure.Hint)
-		return Grant{}, failure
+		return Grant{}, l.failed(ctx, flow.client, asRefusal(err))
 	}
+	return l.adopt(ctx, l.clients[flow.client], GrantCode, got)
+}
+
+// failed marks a sign-in that gave no token.
+func (l *Logins) failed(ctx context.Context, client string, r *refusal) error {
+	failure := r.fault(client)
+	l.log.WarnContext(ctx, "sign-in failed", "client", client, "error", r, "hint", failure.Hint)
+	return failure
+}
+
+// adopt saves the grant of a sign-in.
+func (l *Logins) adopt(ctx context.Context, client *Client, how GrantType, got answer) (Grant, error) {
+	grant := client.grant(how, got)
+	if err := l.adopter.Adopt(ctx, grant); err != nil {
+		return Grant{}, fmt.Errorf("sign in for %s: %w", client.Name, err)
+	}
+	return grant, nil
+}
+
+// grant is what an answer gives the client.
+func (c *Client) grant(how GrantType, got answer) Grant {
 	grant := Grant{
-		Client: client.Name, ClientID: client.ClientID, TokenHost: client.tokenHost(), Account: got.account, Scopes: got.scopes,
+		Client: c.Name, ClientID: c.ClientID, TokenHost: c.tokenHost(), Grant: how, Account: got.account, Scopes: got.scopes,
 		Granted: time.Now(), Access: got.access, Issued: got.issued, Expiry: got.expiry, Refresh: got.refresh, State: StateOK,
 	}
 	if len(grant.Scopes) == 0 {
-		grant.Scopes = client.Scopes // no scope in the answer: all that were asked for (RFC 6749, 5.1)
+		grant.Scopes = c.Scopes // no scope in the answer: all that were asked for (RFC 6749, 5.1)
 	}
-	if err := l.adopter.Adopt(ctx, grant); err != nil {
-		return Grant{}, fmt.Errorf("sign in for %s: %w", flow.client, err)
-	}
-	return grant, nil
+	return grant
 }
 
 // take returns the sign-in of a state and forgets it.
@@ -251,15 +306,8 @@ func denied(client, code string) error {
 		code = "unreadable_error"
 	}
 	failure := fault.New(fault.Reauth, "the sign-in server refused the sign-in for %s: %s", client, code).WithCode(code)
-	switch code {
-	case "access_denied":
-		return failure.WithHint("The person declined, or may not consent for themselves; then an administrator must consent.")
-	case "consent_required", "interaction_required", "login_required":
-		return failure.WithHint("%s", signInHint(client))
-	case "temporarily_unavailable", "server_error":
+	if code == "temporarily_unavailable" || code == "server_error" {
 		failure.Kind = fault.Retry
-		return failure.WithHint("The sign-in server has a bad moment; begin again in a while.")
-	default:
-		return failure.WithHint("%s", administratorHint(client, code))
 	}
+	return failure.WithHint("%s", deniedHint(client, code))
 }

@@ -3,17 +3,18 @@ package tokenstore
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/seal"
 )
 
 // install makes a grant, just read or just saved, the one in use. The caller
 // holds mu, or is the only one who knows the holding.
 func (h *holding) install(grant *Grant) {
-	h.grant, h.unsaved = grant, nil
+	h.grant, h.unsaved, h.claims = grant, nil, ""
 	h.quiet, h.failure = time.Time{}, nil
 	h.pause.Reset()
 	if grant != nil {
@@ -48,34 +49,41 @@ func (h *holding) living(now time.Time) Token {
 // that are configured now. The refresh token of one server must not be sent to
 // another because somebody changed an address.
 func (h *holding) sameApp() bool {
-	return h.grant.ClientID == h.client.ClientID && h.grant.TokenHost == h.client.tokenHost()
+	return h.grant.ClientID == h.client.ClientID && h.grant.TokenHost == h.client.tokenHost() &&
+		h.grant.appOnly() == h.client.appOnly()
 }
 
 // obstacle returns why no token request can be made now, or nil. The caller
 // holds mu.
 func (h *holding) obstacle(now time.Time) error {
 	name := h.client.Name
+	appOnly := h.client.appOnly() // it needs no grant to ask for a token
 	switch {
-	case h.grant == nil:
+	case h.grant == nil && !appOnly:
 		return fault.New(fault.Reauth, "nobody has signed in for client %s", name).WithCode("no_grant").WithHint("%s", signInHint(name))
-	case !h.sameApp():
+	case !appOnly && !h.sameApp():
 		return fault.New(fault.Reauth, "the grant of client %s is of another application or sign-in server", name).
 			WithCode("other_app").WithHint("%s", signInHint(name))
-	case h.grant.State == StateNeedsReauth:
+	case !appOnly && h.grant.State == StateNeedsReauth:
 		return fault.New(fault.Reauth, "the sign-in server ended the grant of client %s: %s", name, h.grant.Reason).
 			WithCode(h.grant.Reason).WithHint("%s", signInHint(name))
-	case h.grant.Refresh == "":
+	case !appOnly && h.grant.Refresh == "":
 		return fault.New(fault.Reauth, "the grant of client %s has no refresh token", name).WithCode("no_refresh_token").
 			WithHint("Add offline_access to scopes of client %s, then run: outlook-connector auth login %s", name, name)
 	case now.Before(h.quiet):
 		waiting := *h.failure
 		waiting.After = h.quiet.Sub(now)
 		return &waiting
-	case h.unsaved == nil && h.grant.Generation == h.rejected && now.Sub(h.forcedAt) < rejectGap:
+	case h.unsaved == nil && h.grant != nil && h.grant.Generation == h.rejected && now.Sub(h.forcedAt) < rejectGap:
 		failure := fault.New(fault.Retry, "Graph rejects the fresh tokens of client %s", name).WithCode("token_rejected").
 			WithHint("Look at what the directory says about sign-ins of this account: conditional access, a disabled account or licence.")
 		failure.After = rejectGap - now.Sub(h.forcedAt)
 		return failure
+	}
+	if !appOnly && h.unsaved == nil {
+		if _, err := h.epoch(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -87,8 +95,8 @@ func (k *Keeper) launch(ctx context.Context, h *holding) (*flight, error) {
 	if k.closed {
 		return nil, fault.New(fault.Retry, "token of %s: %w", h.client.Name, errKeeperClosed)
 	}
-	f := &flight{done: make(chan struct{})}
-	grant, unsaved := h.grant, h.unsaved
+	f := &flight{began: time.Now(), done: make(chan struct{})}
+	grant, unsaved, claims := h.grant, h.unsaved, h.claims
 	k.flights.Go(func() {
 		defer close(f.done)
 		// The refresh is for all who wait: it does not end with the caller who
@@ -96,7 +104,7 @@ func (k *Keeper) launch(ctx context.Context, h *holding) (*flight, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
 		defer cancel()
 		defer context.AfterFunc(k.life, cancel)() //nolint:contextcheck // the life of the service, not of a caller
-		f.err = k.renew(ctx, h, grant, unsaved)
+		f.err = k.renew(ctx, h, grant, unsaved, claims)
 		h.mu.Lock()
 		h.flight = nil
 		h.mu.Unlock()
@@ -104,14 +112,13 @@ func (k *Keeper) launch(ctx context.Context, h *holding) (*flight, error) {
 	return f, nil
 }
 
-// renew refreshes a grant once, or saves what an earlier refresh gave.
-func (k *Keeper) renew(ctx context.Context, h *holding, grant, next *Grant) error {
+// renew gets one new token, or saves what an earlier request gave.
+func (k *Keeper) renew(ctx context.Context, h *holding, grant, next *Grant, claims string) error {
 	if next == nil {
-		got, err := h.endpoint.refresh(ctx, grant.Refresh)
-		if err != nil {
-			return k.refused(ctx, h, grant, err)
+		var err error
+		if next, err = h.request(ctx, grant, claims); err != nil {
+			return k.refused(ctx, h, grant, claims, err)
 		}
-		next = grant.renewed(got)
 	}
 	h.saving.Lock()
 	defer h.saving.Unlock()
@@ -120,12 +127,16 @@ func (k *Keeper) renew(ctx context.Context, h *holding, grant, next *Grant) erro
 	}
 	// Before this write nobody may see the new token: a crash between the two
 	// would leave workers with a token of a grant that the disk knows nothing of.
-	if err := k.vault.Put(*next); err != nil {
+	if err := k.put(next); err != nil {
 		return k.unsaved(ctx, h, next, err)
 	}
+	rotated := false
 	h.mu.Lock()
-	if grant.Generation == h.rejected {
-		h.forcedAt = time.Now()
+	if grant != nil {
+		rotated = next.Refresh != grant.Refresh
+		if grant.Generation == h.rejected {
+			h.forcedAt = time.Now()
+		}
 	}
 	h.install(next)
 	h.refreshed = time.Now()
@@ -133,8 +144,30 @@ func (k *Keeper) renew(ctx context.Context, h *holding, grant, next *Grant) erro
 	k.metrics.refreshed(next.Client, resultOK)
 	k.metrics.expires(next.Client, next.Expiry)
 	k.log.InfoContext(ctx, "token refreshed", "client", next.Client, "generation", next.Generation,
-		"expires_in", time.Until(next.Expiry).Round(time.Second).String(), "rotated", next.Refresh != grant.Refresh)
+		"expires_in", time.Until(next.Expiry).Round(time.Second).String(), "rotated", rotated)
 	return nil
+}
+
+// request asks the sign-in server for the next token: with the refresh token of
+// the grant, or as the application itself.
+func (h *holding) request(ctx context.Context, grant *Grant, claims string) (*Grant, error) {
+	if !h.client.appOnly() {
+		got, err := h.endpoint.refresh(ctx, grant.Refresh, claims)
+		if err != nil {
+			return nil, err
+		}
+		return grant.renewed(got), nil
+	}
+	got, err := h.endpoint.ownToken(ctx, claims)
+	if err != nil {
+		return nil, err
+	}
+	next := h.client.grant(GrantCredentials, got)
+	next.Account, next.Refresh = Account{}, "" // nobody signed in
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next.Generation = h.nextGeneration()
+	return &next, nil
 }
 
 // renewed returns the grant after a refresh.
@@ -143,7 +176,7 @@ func (g *Grant) renewed(got answer) *Grant {
 	next.Access, next.Issued, next.Expiry = got.access, got.issued, got.expiry
 	next.Refresh = cmp.Or(got.refresh, g.Refresh)
 	next.Generation++
-	next.State, next.Reason, next.RefusedAt = StateOK, "", time.Time{}
+	next.State, next.Reason, next.RefusedAt, next.Claims = StateOK, "", time.Time{}, ""
 	if len(got.scopes) > 0 {
 		next.Scopes = got.scopes
 	}
@@ -177,15 +210,12 @@ func (k *Keeper) unsaved(ctx context.Context, h *holding, next *Grant, err error
 }
 
 // refused deals with a refresh that gave no token.
-func (k *Keeper) refused(ctx context.Context, h *holding, grant *Grant, err error) error {
+func (k *Keeper) refused(ctx context.Context, h *holding, grant *Grant, claims string, err error) error {
+	name := h.client.Name
 	if k.life.Err() != nil {
-		return fault.New(fault.Retry, "token of %s: %w", grant.Client, errKeeperClosed)
+		return fault.New(fault.Retry, "token of %s: %w", name, errKeeperClosed)
 	}
-	r, ok := errors.AsType[*refusal](err)
-	if !ok {
-		r = &refusal{cause: errUnusable}
-	}
-	name := grant.Client
+	r := asRefusal(err)
 	failure, result, level, now := r.fault(name), resultTransient, slog.LevelWarn, time.Now()
 	switch r.verdict() {
 	case transient:
@@ -200,14 +230,16 @@ func (k *Keeper) refused(ctx context.Context, h *holding, grant *Grant, err erro
 		result = resultRefused
 		if grant.RefusedAt.IsZero() || now.Sub(grant.RefusedAt) < secondRefusal {
 			failure = refusedOnce(name)
-			failure.Err = r
+			failure.Err = fmt.Errorf("token of %s: %w", name, r)
 			k.note(ctx, h, grant, func(next *Grant) { next.RefusedAt = earlier(cmp.Or(grant.RefusedAt, now), now) })
 			break
 		}
 		fallthrough
 	case person:
 		result, level = resultNeedsReauth, slog.LevelError
-		k.note(ctx, h, grant, func(next *Grant) { next.State, next.Reason = StateNeedsReauth, r.code })
+		k.note(ctx, h, grant, func(next *Grant) {
+			next.State, next.Reason, next.Claims = StateNeedsReauth, r.code, seal.Secret(cmp.Or(r.claims, claims))
+		})
 	}
 	h.mu.Lock()
 	h.hush(now.Add(failure.After), failure)
@@ -237,7 +269,7 @@ func (k *Keeper) note(ctx context.Context, h *holding, grant *Grant, change func
 	}
 	next := *grant
 	change(&next)
-	if err := k.vault.Put(next); err != nil {
+	if err := k.put(&next); err != nil {
 		k.log.ErrorContext(ctx, "state of the grant not saved", "client", grant.Client, "error", err)
 	}
 	h.mu.Lock()

@@ -19,8 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"outlook-connector/internal/fault"
 )
 
@@ -34,6 +32,9 @@ const (
 	// numbers may change, so this one may only make us wait.
 	// https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 	retryLoop = 50196
+	// unprovenWait is how soon a credential that could not be used is looked at
+	// again: that costs the sign-in server nothing.
+	unprovenWait = 30 * time.Second
 )
 
 // verdict is what an answer of the token endpoint means for the grant.
@@ -54,8 +55,8 @@ const (
 
 // refusal is a token request that gave no token. It holds nothing of what was
 // sent, and of the answer only words, numbers and ids of a checked shape: a
-// proxy's error page can repeat the whole request, and oauth2.RetrieveError
-// would print it, as url.Error prints an address with the code in it.
+// proxy's error page can repeat the whole request, and url.Error prints an
+// address with the code in it.
 type refusal struct {
 	status  int    // of the answer; 0 where there was none
 	code    string // RFC 6749's "error"
@@ -64,11 +65,35 @@ type refusal struct {
 	trace   string // ids for a support request
 	corr    string
 	after   time.Duration
-	cause   error // a safe one; nil where there was an answer
+	claims  string // what the next sign-in must ask for; never printed
+	cause   error  // a safe one; nil where there was an answer
+	// unproven: the client's own credential cannot be used, so nothing was sent.
+	// hint says what to do about it.
+	unproven bool
+	hint     string
+	// appOnly: nobody signs in for this client, so no sign-in can help it.
+	appOnly bool
+	// shown is the key of the configuration with what the client showed; empty
+	// for a public client.
+	shown string
 }
+
+// asRefusal returns the refusal that err is.
+func asRefusal(err error) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	return &refusal{cause: errUnusable}
+}
+
+// waits says that this is how a device code's sign-in goes on: nothing failed.
+func (r *refusal) waits() bool { return r.code == codePending || r.code == codeSlowDown }
 
 func (r *refusal) Error() string {
 	var text strings.Builder
+	if r.unproven {
+		return "the client cannot show who it is: " + r.cause.Error()
+	}
 	text.WriteString("token endpoint")
 	switch {
 	case r.cause != nil:
@@ -83,6 +108,9 @@ func (r *refusal) Error() string {
 	}
 	for _, number := range r.numbers {
 		fmt.Fprintf(&text, " AADSTS%d", number)
+	}
+	if usual := usually(r.numbers); usual != "" {
+		text.WriteString(", which usually means that " + usual)
 	}
 	if r.trace != "" {
 		text.WriteString(" (trace " + r.trace)
@@ -100,6 +128,8 @@ func (r *refusal) Unwrap() error { return r.cause }
 // server change without notice.
 func (r *refusal) verdict() verdict {
 	switch {
+	case r.unproven:
+		return administrator
 	case r.status == http.StatusTooManyRequests || slices.Contains(r.numbers, retryLoop):
 		return throttled
 	case r.status == 0 || r.status >= 500:
@@ -107,8 +137,14 @@ func (r *refusal) verdict() verdict {
 	}
 	switch r.code {
 	case "invalid_grant":
+		if r.appOnly {
+			return administrator
+		}
 		return refused
 	case "interaction_required", "consent_required", "login_required":
+		if r.appOnly {
+			return administrator
+		}
 		return person
 	case "", "temporarily_unavailable", "server_error", "slow_down", "request_timeout":
 		return transient
@@ -129,38 +165,38 @@ var (
 	guid = regexp.MustCompile(`^[0-9a-fA-F-]{36}$`)
 )
 
-// describe turns an error of x/oauth2 into a refusal.
-func describe(err error) *refusal {
-	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok || answer.Response == nil {
-		return &refusal{cause: safeCause(err)}
-	}
-	r := &refusal{status: answer.Response.StatusCode, after: retryAfter(answer.Response.Header.Get("Retry-After"), time.Now())}
-	if word.MatchString(answer.ErrorCode) {
-		r.code = answer.ErrorCode
-	} else if answer.ErrorCode != "" {
-		r.code = "unreadable_error"
-	}
+// refusal reads an answer that gave no token.
+func (r *response) refusal() *refusal {
+	out := &refusal{status: r.status, after: retryAfter(r.header.Get("Retry-After"), time.Now())}
 	var more struct {
-		Suberror      string `json:"suberror"`
+		Error         any    `json:"error"`
+		Suberror      any    `json:"suberror"`
 		ErrorCodes    []int  `json:"error_codes"`
 		TraceID       string `json:"trace_id"`
 		CorrelationID string `json:"correlation_id"`
+		Claims        any    `json:"claims"`
 	}
-	if json.Unmarshal(answer.Body, &more) != nil {
-		return r
+	_ = json.Unmarshal(r.body, &more) // half an answer tells half
+	if code, ok := more.Error.(string); ok && code != "" {
+		out.code = "unreadable_error"
+		if word.MatchString(code) {
+			out.code = code
+		}
 	}
-	if word.MatchString(more.Suberror) {
-		r.suberr = more.Suberror
+	if suberror, ok := more.Suberror.(string); ok && word.MatchString(suberror) {
+		out.suberr = suberror
 	}
-	r.numbers = more.ErrorCodes[:min(len(more.ErrorCodes), 4)]
+	out.numbers = more.ErrorCodes[:min(len(more.ErrorCodes), 4)]
 	if guid.MatchString(more.TraceID) {
-		r.trace = more.TraceID
+		out.trace = more.TraceID
 	}
 	if guid.MatchString(more.CorrelationID) {
-		r.corr = more.CorrelationID
+		out.corr = more.CorrelationID
 	}
-	return r
+	if claims, ok := more.Claims.(string); ok {
+		out.claims = validClaims(claims)
+	}
+	return out
 }
 
 // safeCause keeps of an error what is known to repeat nothing of the request.
@@ -217,11 +253,6 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return max(0, min(wait, maxRetryAfter))
 }
 
-// signInHint is what a person does about a grant that is gone.
-func signInHint(client string) string {
-	return "outlook-connector auth login " + client
-}
-
 // fault marks the refusal for those who asked for a token of the client.
 func (r *refusal) fault(client string) *fault.Error {
 	code := r.code
@@ -243,23 +274,14 @@ func (r *refusal) fault(client string) *fault.Error {
 		return wrapped.WithHint("The sign-in server asks to wait. If this goes on, look for other programs that use the client id of %s.", client)
 	case administrator:
 		wrapped.Kind = fault.Reauth
+		if r.unproven {
+			wrapped.After = unprovenWait
+			return wrapped.WithHint("%s", r.hint)
+		}
 		wrapped.After = throttledWait
-		return wrapped.WithHint("%s", administratorHint(client, r.code))
+		return wrapped.WithHint("%s", administratorHint(client, r.code, r.shown, r.appOnly))
 	default:
 		wrapped.Kind = fault.Reauth
 		return wrapped.WithHint("%s", signInHint(client))
-	}
-}
-
-func administratorHint(client, code string) string {
-	switch code {
-	case "invalid_client":
-		return fmt.Sprintf("Check client_id and client_secret of client %s: the secret's value is needed, not its id, and it may have expired. Then start again.", client)
-	case "unauthorized_client":
-		return fmt.Sprintf("Check tenant and client_id of client %s, and that the app registration is enabled and allows this grant.", client)
-	case "invalid_scope", "invalid_resource", "invalid_target":
-		return fmt.Sprintf("Check scopes of client %s.", client)
-	default:
-		return fmt.Sprintf("An administrator must look at the app registration and the settings of client %s.", client)
 	}
 }

@@ -14,12 +14,24 @@ import (
 )
 
 const (
-	// askTimeout bounds one question: the owner may need a refresh to answer.
-	askTimeout = tokenTimeout + 5*time.Second
+	// askTimeout bounds one question with all its repeats. It is short, because an
+	// owner that is frozen holds its subscription: whoever waits for it would wait
+	// for nothing.
+	askTimeout = 5 * time.Second
+	// askWait is within what time the owner is asked to answer. A refresh that
+	// takes longer goes on behind, and the next question gets its token.
+	askWait = 4 * time.Second
 	// askPause is the least time between questions that gave no token. It is
 	// short, so that a new sign-in or a new owner is noticed soon.
 	askPause = 2 * time.Second
 )
+
+// askRepeats are the moments at which a question is asked. A repeat may reach
+// another owner than the first, which may be frozen, or be gone without the
+// server having noticed; for the owner all of them are one refresh.
+func askRepeats() []time.Duration {
+	return []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 3 * time.Second}
+}
 
 func x25519() ecdh.Curve { return ecdh.X25519() }
 
@@ -41,8 +53,8 @@ type RemoteOptions struct {
 // Remote is a source of tokens for a process that does not hold the file: it
 // asks the owner and keeps the answers in memory. From half of a token's life
 // on it asks in the background whether there is a newer one, so that an owner
-// that is away for a fifth of a token's life is not missed. It starts a
-// goroutine only for a question.
+// that is away for a fifth of a token's life is not missed. It starts
+// goroutines only for a question.
 type Remote struct {
 	ask      AskFunc
 	metrics  *Metrics
@@ -69,7 +81,9 @@ type borrowed struct {
 
 	mu       sync.Mutex
 	token    Token
+	store    string // that the token is from, with its generation
 	rejected uint64 // the generation to which Graph answered 401
+	claims   string // what Graph asked for with that
 	got      time.Time
 	askAt    time.Time // from then on the owner is asked in the background
 	quiet    time.Time // before this it is not asked, because of failure
@@ -152,8 +166,8 @@ func (r *Remote) look(ctx context.Context, b *borrowed, minLife time.Duration) (
 		}
 		b.flight = flight
 	}
-	if good {
-		return token, nil, nil
+	if good || token.Access != "" && b.failure != nil {
+		return token, nil, nil // nobody waits twice for an owner that does not answer
 	}
 	return token, b.flight, nil
 }
@@ -165,58 +179,102 @@ func (r *Remote) launch(ctx context.Context, b *borrowed, minLife time.Duration)
 	if r.closed {
 		return nil, fault.New(fault.Retry, "token of %s: %w", b.name, errRemoteClosed)
 	}
-	f := &flight{done: make(chan struct{})}
-	rejected := b.rejected
+	f := &flight{began: time.Now(), done: make(chan struct{})}
+	q := question{MinLife: minLife.Milliseconds(), Rejected: b.rejected, Claims: b.claims, Store: b.store, Wait: askWait.Milliseconds()}
 	r.flights.Go(func() {
 		defer close(f.done)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
 		defer context.AfterFunc(r.life, cancel)() //nolint:contextcheck // the life of the service, not of a caller
-		token, err := r.fetch(ctx, b.name, minLife, rejected)
-		f.err = r.settle(ctx, b, token, err)
+		token, store, err := r.fetch(ctx, b.name, q)
+		f.err = r.settle(ctx, b, token, store, err)
 	})
 	return f, nil
 }
 
-// fetch asks the owner once.
-func (r *Remote) fetch(ctx context.Context, client string, minLife time.Duration, rejected uint64) (Token, error) {
-	asker, request, err := ask(client, minLife, rejected)
+// fetched is what came of one question.
+type fetched struct {
+	token Token
+	store string
+	err   error
+}
+
+// fetch asks the owner, and again while no answer comes. The first answer
+// counts.
+func (r *Remote) fetch(ctx context.Context, client string, q question) (Token, string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	began := time.Now()
+	answers := make(chan fetched, len(askRepeats()))
+	for _, at := range askRepeats() {
+		timer := time.NewTimer(at - time.Since(began))
+		select {
+		case first := <-answers:
+			timer.Stop()
+			return first.token, first.store, first.err
+		case <-timer.C:
+			asking.Go(func() { answers <- r.fetchOnce(ctx, client, q) })
+		}
+	}
+	first := <-answers
+	return first.token, first.store, first.err
+}
+
+func (r *Remote) fetchOnce(ctx context.Context, client string, q question) fetched {
+	asker, request, err := ask(client, q)
 	if err != nil {
-		return Token{}, err
+		return fetched{err: err}
 	}
 	// The life of the token is counted from before the question, as the owner
 	// does with the server's answer.
 	asked := time.Now()
 	data, err := r.ask(ctx, client, request)
 	if err == nil {
-		var token Token
-		if token, err = asker.open(data, asked); err == nil {
-			return token, nil
-		}
+		token, store, err := asker.open(data, asked)
 		if !errors.Is(err, errReply) {
-			return Token{}, err // the owner's own error
+			return fetched{token, store, err} // an error is the owner's own
 		}
+		return fetched{err: unanswered(client, err)}
 	}
-	hint := "No process that holds the token store answers; start one: outlook-connector run --roles tokens,…"
+	return fetched{err: unanswered(client, err)}
+}
+
+// unanswered is the error of a question that got no proper answer.
+func unanswered(client string, err error) error {
+	hint := "No process that owns the tokens answers; start one: outlook-connector run --roles tokens,…"
 	if known := fault.HintOf(err); known != "" {
 		hint = known
 	}
-	return Token{}, fault.New(fault.Retry, "ask the owner of the tokens for %s: %w", client, err).WithCode("token_owner").WithHint("%s", hint)
+	return fault.New(fault.Retry, "ask the owner of the tokens for %s: %w", client, err).WithCode("token_owner").WithHint("%s", hint)
 }
 
 // settle keeps what came of a question.
-func (r *Remote) settle(ctx context.Context, b *borrowed, token Token, err error) error {
+func (r *Remote) settle(ctx context.Context, b *borrowed, token Token, store string, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flight = nil
 	now := time.Now()
+	if err == nil && store != b.store {
+		b.store, b.rejected, b.claims = store, 0, "" // another owner, who counts otherwise
+		b.token = Token{}
+	}
 	if err == nil && token.Generation == b.rejected {
 		err = fault.New(fault.Retry, "token of %s: the owner still has the one that Graph rejected", b.name).WithCode("token_rejected")
 	}
 	if err != nil {
-		b.quiet, b.failure = now.Add(askPause), err
+		pause := askPause
+		if life := b.token.life(); b.usable(now).Access != "" {
+			pause = min(pause, max(life/50, askPause/20))
+		}
+		level := slog.LevelWarn
+		if b.failure != nil && b.failure.Error() == err.Error() {
+			level = slog.LevelDebug // it was said, and is the same for as long as it lasts
+		}
+		b.quiet, b.failure = now.Add(pause), err
 		if r.life.Err() == nil {
-			r.log.WarnContext(ctx, "no token from the owner", "client", b.name, "error", err, "hint", fault.HintOf(err),
+			r.log.Log(ctx, level, "no token from the owner", "client", b.name, "error", err, "hint", fault.HintOf(err),
 				"has_token", b.usable(now).Access != "")
 		}
 		return err
@@ -233,6 +291,15 @@ func (r *Remote) settle(ctx context.Context, b *borrowed, token Token, err error
 	b.token = token
 	r.metrics.expires(b.name, token.Expiry)
 	return nil
+}
+
+// askAgain forgets what the last owner could not do: there is another one.
+func (r *Remote) askAgain() {
+	for _, b := range r.borrowed {
+		b.mu.Lock()
+		b.quiet, b.failure = time.Time{}, nil
+		b.mu.Unlock()
+	}
 }
 
 func (b *borrowed) usable(now time.Time) Token {
@@ -256,13 +323,17 @@ func (r *Remote) Reject(ctx context.Context, client string, rejected Token) {
 		return
 	}
 	b.mu.Lock()
-	dropped := b.token.Generation == rejected.Generation && b.rejected != rejected.Generation
+	current := b.token.Generation == rejected.Generation
+	dropped := current && b.rejected != rejected.Generation
+	claims := validClaims(rejected.Claims)
 	if dropped {
-		b.rejected = rejected.Generation
+		b.rejected, b.claims = rejected.Generation, claims
+	} else if current && claims != "" {
+		b.claims = claims
 	}
 	b.mu.Unlock()
 	if dropped {
-		r.log.WarnContext(ctx, "access token rejected", "client", client, "generation", rejected.Generation)
+		r.log.WarnContext(ctx, "access token rejected", "client", client, "generation", rejected.Generation, "claims_asked", claims != "")
 	}
 }
 

@@ -3,6 +3,7 @@ package tokenstore
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -32,6 +33,12 @@ type SharedOptions struct {
 	// Serve begins to answer the others, and returns what ends that. It is
 	// called only while this process holds the file. Nil where nobody asks.
 	Serve func(answer AnswerFunc) (stop func(), err error)
+	// Leases is where the processes agree on one owner, which a lock on a file
+	// cannot do for processes with files of their own. Nil where there is no such
+	// place: the lock alone decides.
+	Leases Leases
+	// LeaseFor replaces [DefaultLease]; all processes must have the same.
+	LeaseFor time.Duration
 	// Every is how often a client looks whether the file is free; the default
 	// is three seconds.
 	Every time.Duration
@@ -42,26 +49,31 @@ type SharedOptions struct {
 	Log     *slog.Logger
 }
 
-// Shared is the source of tokens of a process that may or may not hold the
-// file. It is the owner if the file can be had, else it asks the owner, and
-// becomes the owner when that one goes. Once owner, it stays it until Stop.
+// Shared is the source of tokens of a process that may or may not be the owner.
+// It is the owner if the file can be had and nobody else has the lease; else it
+// asks the owner, and becomes the owner when that one goes. The owner uses its
+// own keeper without a detour.
 //
-// It sees one machine. Processes on two machines, each with a file of its own,
-// are two owners.
+// Of processes that were started alike, the one with grants is the owner. Of two
+// with grants the first is, and the other says so: its own are not used.
 type Shared struct {
 	o      SharedOptions
 	log    *slog.Logger
 	remote *Remote
 
-	mu        sync.RWMutex
-	keeper    *Keeper // nil: this process is a client
-	store     *Store
-	stopServe func()
-	problem   error
-	running   bool
+	mu      sync.RWMutex
+	keeper  *Keeper // nil: the file is another process's
+	store   *Store
+	lease   *lease // nil: there is none
+	unwatch func() // ends the look at changes of the lease; nil where there is none
+	serving func() // ends the service
+	problem error  // why the file is not ours
+	running bool
 
-	cancel context.CancelFunc
-	loop   sync.WaitGroup
+	release func(grants []string) error // gives the lease back
+	cancel  context.CancelFunc
+	kick    chan struct{} // have the loop look now
+	loop    sync.WaitGroup
 }
 
 var (
@@ -82,7 +94,8 @@ func NewShared(o SharedOptions) (*Shared, error) {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	o.Store.Log = cmp.Or(o.Store.Log, o.Log)
 	o.Every = cmp.Or(o.Every, tryEvery)
-	return &Shared{o: o, log: o.Log}, nil
+	o.LeaseFor = cmp.Or(o.LeaseFor, DefaultLease)
+	return &Shared{o: o, log: o.Log, kick: make(chan struct{}, 1)}, nil
 }
 
 // Start opens the file or, where another process holds it, begins as a client.
@@ -105,12 +118,28 @@ func (s *Shared) Start(ctx context.Context) error {
 		askOwner = func(context.Context, string, []byte) ([]byte, error) { return nil, s.cause() }
 	}
 	s.remote = NewRemote(RemoteOptions{Ask: askOwner, Clients: names, Metrics: s.o.Metrics, Log: s.log})
-	s.mu.Unlock()
-
-	if s.o.AskOnly {
-		s.log.InfoContext(ctx, "token source started", "role", string(s.Role()))
-		return nil
+	if s.o.Leases != nil {
+		l := &lease{board: s.o.Leases, length: s.o.LeaseFor, me: Owner{Instance: rand.Text()}}
+		s.lease = l
+		s.release = func(grants []string) error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.LeaseFor/15)
+			defer cancel()
+			return l.release(ctx, grants)
+		}
 	}
+	s.mu.Unlock()
+	if s.lease != nil {
+		// Before the first look, so that no change falls between the two.
+		unwatch, err := s.o.Leases.Watch(s.hear)
+		if err != nil {
+			s.log.WarnContext(ctx, "changes of the token owner are noticed late", "error", err)
+			unwatch = func() {}
+		}
+		s.mu.Lock()
+		s.unwatch = unwatch
+		s.mu.Unlock()
+	}
+
 	if err := s.own(ctx, s.o.Store.LockWait); err != nil && !errors.Is(err, ErrLocked) {
 		s.Stop()
 		return err
@@ -124,97 +153,11 @@ func (s *Shared) Start(ctx context.Context) error {
 	return nil
 }
 
-// keepTrying makes this process the owner as soon as it can be.
-func (s *Shared) keepTrying(ctx context.Context) {
-	ticker := time.NewTicker(s.o.Every)
-	defer ticker.Stop()
-	for !s.complete() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		before := s.cause()
-		err := s.own(ctx, -1)
-		switch {
-		case err != nil && !errors.Is(err, ErrLocked) && (before == nil || before.Error() != err.Error()):
-			s.log.ErrorContext(ctx, "token store not taken over", "error", err, "hint", fault.HintOf(err))
-		case err == nil && errors.Is(before, ErrLocked):
-			s.log.InfoContext(ctx, "token store taken over: this process is the owner now", "path", s.o.Store.Path)
-		}
-	}
-}
-
-// own takes the file if it is free and this process does not have it, and
-// begins to answer the others.
-func (s *Shared) own(ctx context.Context, wait time.Duration) error {
-	err := s.openStore(wait)
-	if err == nil {
-		err = s.serve(ctx)
-	}
-	s.mu.Lock()
-	s.problem = err
-	s.mu.Unlock()
-	return err
-}
-
-func (s *Shared) openStore(wait time.Duration) error {
-	s.mu.RLock()
-	have := s.keeper != nil
-	s.mu.RUnlock()
-	if have {
-		return nil
-	}
-	o := s.o.Store
-	o.LockWait = wait
-	store, err := Open(o)
-	if err != nil {
-		return err
-	}
-	keeper, err := NewKeeper(KeeperOptions{
-		Vault: store, Clients: s.o.Clients, Transport: s.o.Transport, Metrics: s.o.Metrics, Log: s.log,
-	})
-	if err != nil {
-		return errors.Join(err, store.Close())
-	}
-	s.mu.Lock()
-	s.store, s.keeper = store, keeper
-	s.mu.Unlock()
-	return nil
-}
-
-// serve begins to answer. A failure is tried again; this process has its own
-// tokens meanwhile.
-func (s *Shared) serve(ctx context.Context) error {
-	s.mu.RLock()
-	keeper, serving := s.keeper, s.stopServe != nil
-	s.mu.RUnlock()
-	if serving || s.o.Serve == nil {
-		return nil
-	}
-	stop, err := s.o.Serve(Service{Source: keeper}.Answer)
-	if err != nil {
-		s.log.WarnContext(ctx, "other processes cannot ask for tokens yet", "error", err)
-		return nil // complete() sees that it is still to be done
-	}
-	s.mu.Lock()
-	s.stopServe = stop
-	s.mu.Unlock()
-	return nil
-}
-
-// complete reports whether there is nothing left to try.
-func (s *Shared) complete() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.keeper != nil && (s.stopServe != nil || s.o.Serve == nil)
-}
-
-// Stop ends the goroutine, stops answering, lets refreshes under way end, and
-// lets go of the file, in this order. A second Stop does nothing.
+// Stop ends the goroutine, stops answering, lets refreshes under way end, lets
+// go of the file, and then of the lease. A second Stop does nothing.
 func (s *Shared) Stop() {
 	s.mu.Lock()
-	running, cancel := s.running, s.cancel
+	running, cancel, release := s.running, s.cancel, s.release
 	s.running, s.cancel = false, nil
 	s.mu.Unlock()
 	if !running {
@@ -225,21 +168,31 @@ func (s *Shared) Stop() {
 	}
 	s.loop.Wait()
 	s.mu.Lock()
-	keeper, store, remote, stopServe := s.keeper, s.store, s.remote, s.stopServe
-	s.keeper, s.store, s.stopServe = nil, nil, nil
+	keeper, store, remote, lease, serving, unwatch := s.keeper, s.store, s.remote, s.lease, s.serving, s.unwatch
+	s.keeper, s.store, s.lease, s.serving, s.unwatch = nil, nil, nil, nil, nil
 	s.mu.Unlock()
-	if stopServe != nil {
-		stopServe()
+	if unwatch != nil {
+		unwatch()
+	}
+	if serving != nil {
+		serving()
 	}
 	if remote != nil {
 		remote.Close()
 	}
+	var grants []string
 	if keeper != nil {
 		keeper.Close()
+		grants = keeper.granted()
 	}
 	if store != nil {
 		if err := store.Close(); err != nil {
 			s.log.Error("token store not closed cleanly", "error", err)
+		}
+	}
+	if lease != nil {
+		if err := release(grants); err != nil {
+			s.log.Info("lease of the token owner not given back: it runs out by itself, or is the next owner's", "error", err)
 		}
 	}
 }
@@ -251,11 +204,25 @@ func (s *Shared) source() (Source, error) {
 	switch {
 	case !s.running:
 		return nil, fault.New(fault.Retry, "the token source is not running").WithCode("token_source_stopped")
-	case s.keeper != nil:
-		return s.keeper, nil
-	default:
+	case s.asks():
 		return s.remote, nil
+	default:
+		return s.keeper, nil
 	}
+}
+
+// asks reports whether tokens come from another process. An owner that is away
+// is asked, too: it will be back, and to our own empty store a person would have
+// to sign in. The caller holds mu.
+func (s *Shared) asks() bool {
+	if s.keeper == nil {
+		return true
+	}
+	if s.lease == nil {
+		return false
+	}
+	state := s.lease.view().state
+	return state == leaseOther || state == leaseAway
 }
 
 // Token returns an access token as [Source] says.
@@ -275,8 +242,17 @@ func (s *Shared) Reject(ctx context.Context, client string, rejected Token) {
 }
 
 // Adopt saves the grant of a new sign-in; [ErrNotOwner] where another process
-// holds the file.
+// is the owner. Where the owner is away, a sign-in makes this process the owner.
 func (s *Shared) Adopt(ctx context.Context, grant Grant) error {
+	s.mu.RLock()
+	keeper, lease := s.keeper, s.lease
+	s.mu.RUnlock()
+	if keeper != nil && lease != nil {
+		// Somebody else may have become the owner since the last look, and this
+		// tells everybody that there is a grant here from now on.
+		lease.step(ctx, withClient(keeper.granted(), grant.Client), true, true)
+		defer s.wake()
+	}
 	keeper, err := s.owned()
 	if err != nil {
 		return err
@@ -284,24 +260,66 @@ func (s *Shared) Adopt(ctx context.Context, grant Grant) error {
 	return keeper.Adopt(ctx, grant)
 }
 
-// Logout removes the grant of a client; [ErrNotOwner] where another process
-// holds the file.
+func withClient(names []string, name string) []string {
+	if slices.Contains(names, name) {
+		return names
+	}
+	return append(slices.Clip(names), name)
+}
+
+// Logout removes the grant of a client; [ErrNotOwner] where another process is
+// the owner, and this one has no grant of the client that is in its way.
 func (s *Shared) Logout(ctx context.Context, client string) error {
+	s.mu.RLock()
+	keeper, asks := s.keeper, s.asks()
+	s.mu.RUnlock()
+	if asks && (keeper == nil || !slices.Contains(keeper.granted(), client)) {
+		return s.notOwner()
+	}
+	defer s.wake()
+	return keeper.Logout(ctx, client)
+}
+
+// Renew asks for a new token now, see [Keeper.Renew]; [ErrNotOwner] where
+// another process is the owner.
+func (s *Shared) Renew(ctx context.Context, client string) error {
 	keeper, err := s.owned()
 	if err != nil {
 		return err
 	}
-	return keeper.Logout(ctx, client)
+	return keeper.Renew(ctx, client)
 }
 
+// owned returns the keeper of the owner, or of a process that may become it.
 func (s *Shared) owned() (*Keeper, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.keeper == nil {
-		return nil, fault.New(fault.Retry, "%w: %s", ErrNotOwner, s.o.Store.Path).WithCode("not_owner").
+	switch s.role() {
+	case RoleOwner, RoleCandidate:
+		return s.keeper, nil
+	default:
+		return nil, s.notOwnerLocked()
+	}
+}
+
+// notOwner is the error of what only the owner can do.
+func (s *Shared) notOwner() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.notOwnerLocked()
+}
+
+func (s *Shared) notOwnerLocked() error {
+	if s.keeper == nil || s.lease == nil {
+		return fault.New(fault.Retry, "%w: %s", ErrNotOwner, s.o.Store.Path).WithCode("not_owner").
 			WithHint("Sign in and out at the process that holds %s.", s.o.Store.Path)
 	}
-	return s.keeper, nil
+	view := s.lease.view()
+	if err := view.problem(); len(view.conflict) == 0 && err != nil {
+		return err
+	}
+	return fault.New(fault.Retry, "%w: %s", ErrNotOwner, view.owner).WithCode("not_owner").
+		WithHint("Sign in and out at the process on %s.", printable(view.owner.Host))
 }
 
 // cause returns why this process is not the owner; nil where it is.
@@ -315,31 +333,75 @@ func (s *Shared) cause() error {
 func (s *Shared) Role() Role {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.role()
+}
+
+// role is Role for a caller who holds mu.
+func (s *Shared) role() Role {
 	switch {
 	case !s.running:
 		return RoleStopped
-	case s.keeper != nil:
-		return RoleOwner
-	default:
+	case s.keeper == nil:
 		return RoleClient
+	case s.lease == nil:
+		return RoleOwner
+	}
+	switch s.lease.view().state {
+	case leaseHeld:
+		return RoleOwner
+	case leaseOther:
+		return RoleClient
+	default:
+		return RoleCandidate
+	}
+}
+
+// Problem returns what a person should do something about: two stores that both
+// hold grants, an owner that is away, a lease that cannot be renewed. Nil where
+// all is well; to be a client is no problem.
+func (s *Shared) Problem() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.lease == nil || !s.running {
+		return nil
+	}
+	err := s.lease.view().problem()
+	switch {
+	case err == nil:
+		return nil
+	case fault.Of(err).Code == "not_owner":
+		return nil
+	case s.keeper == nil && fault.Of(err).Code == "no_lease":
+		return nil // the connection itself is looked at elsewhere
+	default:
+		return err
 	}
 }
 
 // Status returns the role of this process and the state of every grant.
 func (s *Shared) Status() Status {
-	status := Status{Role: s.Role(), Path: s.o.Store.Path}
-	if cause := s.cause(); cause != nil {
-		status.Problem = cause.Error()
-	}
 	s.mu.RLock()
-	keeper, remote := s.keeper, s.remote
+	status := Status{Role: s.role(), Path: s.o.Store.Path}
+	problem, keeper, remote, asks := s.problem, s.keeper, s.remote, s.asks()
+	if s.lease != nil {
+		view := s.lease.view()
+		if problem == nil {
+			problem = view.problem()
+		}
+		if view.owner.Instance != "" && !view.owner.Released {
+			status.Owner = &view.owner
+		}
+	}
 	s.mu.RUnlock()
+	if problem != nil && status.Role != RoleStopped {
+		status.Problem, status.Hint = problem.Error(), fault.HintOf(problem)
+	}
 	switch {
 	case status.Role == RoleStopped:
-	case keeper != nil:
-		status.Clients = keeper.Status()
-	case remote != nil:
+	case asks:
 		status.Clients = remote.Status()
+	default:
+		status.Clients = keeper.Status()
 	}
 	status.Clients = slices.Clip(status.Clients)
 	return status

@@ -15,11 +15,12 @@ import (
 	"outlook-connector/tokenstore"
 )
 
-// exchange is the message system between the processes of a test: one may
-// serve, all may ask.
+// exchange is the message system between the processes of a test: those who
+// serve are asked in turn.
 type exchange struct {
 	mu      sync.Mutex
-	answer  tokenstore.AnswerFunc
+	answers map[int]tokenstore.AnswerFunc
+	turn    int
 	serving int
 	refuse  error
 }
@@ -31,18 +32,27 @@ func (x *exchange) serve(answer tokenstore.AnswerFunc) (func(), error) {
 		return nil, x.refuse
 	}
 	x.serving++
-	x.answer = answer
+	x.turn++
+	number := x.turn
+	if x.answers == nil {
+		x.answers = map[int]tokenstore.AnswerFunc{}
+	}
+	x.answers[number] = answer
 	return func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.serving--
-		x.answer = nil
+		delete(x.answers, number)
 	}, nil
 }
 
 func (x *exchange) ask(ctx context.Context, client string, request []byte) ([]byte, error) {
 	x.mu.Lock()
-	answer := x.answer
+	var answer tokenstore.AnswerFunc
+	for _, one := range x.answers { // Go's order of maps is as good as a queue group's
+		answer = one
+		break
+	}
 	x.mu.Unlock()
 	if answer == nil {
 		return nil, errNoResponders

@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -28,6 +29,8 @@ const (
 	// format is the version of what is in the buckets. It is part of the place
 	// that every value is sealed for, so a value of another format does not open.
 	format = 1
+	// purpose is what the keys of this file are derived for.
+	purpose = "token store"
 	// maxFile bounds what Open reads to check the file: 100,000 grants.
 	maxFile = 1 << 30
 )
@@ -36,8 +39,12 @@ const (
 type Options struct {
 	// Path is the file. It and its folder are made where they are missing.
 	Path string
-	// Key is the key text as [seal.ParseKey] reads it.
+	// Key is the key text as [seal.ParseKey] reads it. Whatever is written is
+	// sealed with it.
 	Key seal.Secret
+	// PreviousKeys may open what is in the file, too: those that were Key
+	// before. [Store.Rekey] makes them dispensable.
+	PreviousKeys []seal.Secret
 	// LockWait is how long to wait for another process to let go of the file;
 	// the default is one second, a negative value does not wait.
 	LockWait time.Duration
@@ -49,11 +56,13 @@ type Options struct {
 // returns. It is safe for concurrent use; one process at a time can hold it.
 type Store struct {
 	path string
-	key  *seal.Key
+	keys *seal.Ring
 	id   string
+	log  *slog.Logger
 
 	mu     sync.RWMutex // guards db against Close during a call
 	db     *bbolt.DB
+	file   *os.File // the one that db writes to
 	closed bool
 }
 
@@ -82,9 +91,9 @@ func Open(o Options) (*Store, error) {
 	if o.Path == "" {
 		return nil, refuse(errors.New("no path"), "Set token_store.path.")
 	}
-	key, err := seal.ParseKey(o.Key, "token store")
+	keys, err := seal.NewRing(purpose, o.Key, o.PreviousKeys...)
 	if err != nil {
-		return nil, refuse(err, "Set token_store.key to a key as `outlook-connector init` writes it: 64 hex digits, best as ${file:./data/token.key}.")
+		return nil, refuse(err, "Set token_store.key, and each of previous_keys, to a key as `outlook-connector init` writes it: 64 hex digits, best as ${file:./data/token.key}.")
 	}
 	if err := checkFolder(o.Path); err != nil {
 		return nil, err
@@ -93,14 +102,12 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: o.Path, key: key}
+	s := &Store{path: o.Path, keys: keys, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 	if !exists {
 		if err := s.create(); err != nil {
 			return nil, refuse(fmt.Errorf("make %s: %w", o.Path, err), "Look at the folder and its free space.")
 		}
-		if o.Log != nil {
-			o.Log.Info("token store created", "path", o.Path, "key_id", key.ID())
-		}
+		s.log.Info("token store created", "path", o.Path, "key_id", keys.Current().ID())
 	}
 	wait := o.LockWait
 	switch {
@@ -116,6 +123,7 @@ func Open(o Options) (*Store, error) {
 	if err := s.guard(func() error { return s.open(max(wait, 200*time.Millisecond)) }); err != nil {
 		return nil, s.explain(err)
 	}
+	s.mention()
 	return s, nil
 }
 
@@ -193,11 +201,16 @@ func (s *Store) verify() error {
 
 // open takes the file and checks every value in it.
 func (s *Store) open(wait time.Duration) error {
-	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: wait, OpenFile: openSafely})
+	openFile := func(path string, flag int, mode os.FileMode) (file *os.File, err error) {
+		file, err = openSafely(path, flag, mode)
+		s.file = file
+		return file, err
+	}
+	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: wait, OpenFile: openFile})
 	if err != nil {
 		return err
 	}
-	err = db.View(s.checkAll)
+	err = db.View(func(tx *bbolt.Tx) error { return s.checkAll(tx, s.keys) })
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -206,12 +219,12 @@ func (s *Store) open(wait time.Duration) error {
 }
 
 // checkAll opens the marker and every grant, and compares one with the other.
-func (s *Store) checkAll(tx *bbolt.Tx) error {
+func (s *Store) checkAll(tx *bbolt.Tx, keys *seal.Ring) error {
 	meta, grants := tx.Bucket([]byte(metaBucket)), tx.Bucket([]byte(grantsBucket))
 	if meta == nil || grants == nil {
 		return fmt.Errorf("%w: it is not a token store", ErrDamaged)
 	}
-	m, err := s.getMarker(meta)
+	m, err := getMarker(meta, keys)
 	if err != nil {
 		return err
 	}
@@ -220,7 +233,7 @@ func (s *Store) checkAll(tx *bbolt.Tx) error {
 	err = grants.ForEach(func(name, sealed []byte) error {
 		count++
 		xorHash(digest, sealed)
-		_, err := s.unseal(string(name), sealed)
+		_, err := unseal(string(name), sealed, keys)
 		return err
 	})
 	if err != nil {
@@ -239,7 +252,7 @@ func (s *Store) explain(err error) error {
 		return fault.New(fault.Retry, "open token store: %w: %s", ErrLocked, s.path).WithCode("store_locked").
 			WithHint("Another process on this machine works with %s; let it do the work (its /oauth/start/<client> signs in), or stop it.", s.path)
 	case errors.Is(err, seal.ErrWrongKey):
-		return refuse(fmt.Errorf("%s: %w", s.path, err), "Set token_store.key to the key that this store was made with; without it the grants cannot be read.")
+		return refuse(fmt.Errorf("%s: %w", s.path, err), "Set token_store.key to the key that this store was made with, or list that key under token_store.previous_keys and run: outlook-connector auth rekey. Without it the grants cannot be read.")
 	case errors.Is(err, ErrUnsafe), fault.HintOf(err) != "":
 		return err
 	case errors.Is(err, os.ErrPermission):
@@ -286,12 +299,12 @@ func (s *Store) putMarker(meta *bbolt.Bucket, m marker) error {
 	if err != nil {
 		return err
 	}
-	return meta.Put([]byte(markerName), s.key.Seal(data, place(metaBucket, markerName)))
+	return meta.Put([]byte(markerName), s.keys.Seal(data, place(metaBucket, markerName)))
 }
 
-func (s *Store) getMarker(meta *bbolt.Bucket) (marker, error) {
+func getMarker(meta *bbolt.Bucket, keys *seal.Ring) (marker, error) {
 	var m marker
-	data, err := s.key.Open(meta.Get([]byte(markerName)), place(metaBucket, markerName))
+	data, err := keys.Open(meta.Get([]byte(markerName)), place(metaBucket, markerName))
 	if err != nil {
 		return m, fmt.Errorf("the store's own record: %w", err)
 	}

@@ -166,7 +166,7 @@ func TestRetryAfterIsReadInEveryForm(t *testing.T) {
 func TestTheTransportRefusesAnotherHost(t *testing.T) {
 	t.Parallel()
 	reached := false
-	p := pinned{host: "login.example", next: roundTrip(func(*http.Request) (*http.Response, error) {
+	p := pinned{hosts: []string{"login.example"}, next: roundTrip(func(*http.Request) (*http.Response, error) {
 		reached = true
 		return nil, errUnusable
 	})}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"outlook-connector/config"
@@ -81,6 +82,11 @@ func openNATS(ctx context.Context, o Options, log *slog.Logger) (server *embedde
 	} else if options, err = connectOptions(ctx, c, joined); err != nil {
 		return nil, nil, false, err
 	}
+	if joined {
+		// Its port is another after a restart where the configuration leaves the
+		// choice to the system; the credential stays.
+		options.Find = func() (string, error) { return listenerAddress(c.NATS.Embedded.StoreDir) }
+	}
 	options.Log, options.Grace = log.With("room", "jet"), drainGrace
 	conn, err = jet.Connect(ctx, options)
 	if err != nil && server != nil {
@@ -89,4 +95,18 @@ func openNATS(ctx context.Context, o Options, log *slog.Logger) (server *embedde
 		server = nil
 	}
 	return server, conn, joined, err
+}
+
+// listenerAddress returns where the process that runs the embedded server, or
+// ran it last, listens.
+func listenerAddress(dir string) (string, error) {
+	listener, err := embedded.ReadContext(dir)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(listener.URL)
+	if err != nil {
+		return "", err
+	}
+	return u.Host, nil
 }

@@ -8,6 +8,7 @@ import (
 	"outlook-connector/config"
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/graph"
+	"outlook-connector/internal/slots"
 	"outlook-connector/publisher"
 	"outlook-connector/subscriber"
 	"outlook-connector/tokenstore"
@@ -17,51 +18,42 @@ import (
 // entry of the configuration, with the limits that polls and commands share.
 type outlook struct {
 	clients map[string]*graph.Client
+	apps    []*slots.App // the limits, one for each app id
 	tokens  tokenstore.Source
 }
 
 var (
 	_ subscriber.Source = outlook{}
-	_ subscriber.Slots  = outlook{}
+	_ subscriber.Slots  = pollSlots{}
 	_ publisher.Outlook = outlook{}
-	_ publisher.Slots   = outlook{}
+	_ publisher.Slots   = commandSlots{}
 )
 
 // NewGraphClient makes the Graph client of a configured client, with tokens
-// from the given source. The caller closes it.
+// from the given source and limits of its own. The caller closes it.
 func NewGraphClient(c *config.Client, tokens tokenstore.Source, o Options) (*graph.Client, error) {
-	return graph.New(graph.Options{
-		Name:    c.Name,
-		BaseURL: c.BaseURL,
-		Tokens:  clientTokens{source: tokens, client: c.Name},
-		Limits: graph.Limits{
-			Concurrency: c.Limits.Concurrency,
-			Requests:    int(c.Limits.Requests.Count), RequestWindow: c.Limits.Requests.Per.Std(),
-			UploadBytes: int64(c.Limits.Upload.Bytes), UploadWindow: c.Limits.Upload.Per.Std(),
-		},
+	return graph.New(graphOptions(c, tokens, o))
+}
+
+func graphOptions(c *config.Client, tokens tokenstore.Source, o Options) graph.Options {
+	return graph.Options{
+		Name:        c.Name,
+		BaseURL:     c.BaseURL,
+		Tokens:      clientTokens{source: tokens, client: c.Name},
+		Limits:      limitsOf(c),
+		Application: c.AppOnly(),
 		LogRequests: c.LogRequests,
 		Log:         o.Log.With("room", "graph"),
 		Registerer:  o.registerer(),
-	})
-}
-
-func newOutlook(tokens tokenstore.Source, o Options) (outlook, error) {
-	out := outlook{clients: make(map[string]*graph.Client, len(o.Config.Clients)), tokens: tokens}
-	for i := range o.Config.Clients {
-		c := &o.Config.Clients[i]
-		client, err := NewGraphClient(c, tokens, o)
-		if err != nil {
-			out.close()
-			return outlook{}, fault.New(fault.Fatal, "%w", err).WithHint("outlook-connector config check")
-		}
-		out.clients[c.Name] = client
 	}
-	return out, nil
 }
 
 func (o outlook) close() {
 	for _, client := range o.clients {
 		client.Close()
+	}
+	for _, app := range o.apps {
+		app.Close()
 	}
 }
 
@@ -112,15 +104,6 @@ func (o outlook) Ready(ctx context.Context, client string) error {
 	return err
 }
 
-// Take takes a slot of a mailbox, for a poll or a command.
-func (o outlook) Take(client, mailbox string) (release func(), wait time.Duration, ok bool) {
-	c, err := o.client(client)
-	if err != nil {
-		return nil, time.Minute, false
-	}
-	return c.TakeSlot(mailbox)
-}
-
 func (o outlook) client(name string) (*graph.Client, error) {
 	client := o.clients[name]
 	if client == nil {
@@ -152,5 +135,5 @@ func (t clientTokens) Reject(ctx context.Context, token graph.Token) {
 	if err != nil {
 		return // not one of ours
 	}
-	t.source.Reject(ctx, t.client, tokenstore.Token{Access: token.Access, Generation: generation})
+	t.source.Reject(ctx, t.client, tokenstore.Token{Access: token.Access, Generation: generation, Claims: token.Claims})
 }

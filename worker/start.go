@@ -34,8 +34,20 @@ func (w *Worker) startNATS(ctx context.Context) error {
 		w.checks.Add("nats-server", health.High, func(context.Context) error { return server.Healthy() })
 	}
 	w.onStop("nats connection", conn.Close)
-	w.checks.Add("nats", health.High, func(context.Context) error { return conn.Ready() })
+	w.checks.Add("nats", health.High, func(context.Context) error { return w.natsProblem() })
 	return nil
+}
+
+// natsProblem is the condition of NATS. A process that joined another says that
+// nobody takes the place of that one: this one has neither the data folder nor
+// the port.
+func (w *Worker) natsProblem() error {
+	err := w.conn.Ready()
+	if err == nil || !w.joined || fault.Of(err).Code != "not_connected" {
+		return err
+	}
+	return fault.New(fault.Retry, "the process that this one joined is gone, and with it the embedded NATS and the page: %w", err).
+		WithCode("host_gone").WithHint("start it again: outlook-connector run; or restart this process, which then takes its place")
 }
 
 // TokenClients returns the configured clients as the token store wants them.
@@ -43,12 +55,20 @@ func TokenClients(c *config.Config) []tokenstore.Client {
 	clients := make([]tokenstore.Client, 0, len(c.Clients))
 	for _, client := range c.Clients {
 		clients = append(clients, tokenstore.Client{
-			Name: client.Name, ClientID: client.ClientID, ClientSecret: client.ClientSecret,
-			AuthorizeURL: client.AuthorizeURL, TokenURL: client.TokenURL,
-			RedirectURL: client.RedirectURL, Scopes: client.Scopes,
+			Name: client.Name, Grant: tokenstore.GrantType(client.Grant), ClientID: client.ClientID, ClientSecret: client.ClientSecret,
+			Certificate: certificate(client.Certificate), AssertionFile: client.AssertionFile,
+			AuthorizeURL: client.AuthorizeURL, TokenURL: client.TokenURL, DeviceURL: client.DeviceURL,
+			RedirectURL: client.RedirectURL, Scopes: client.Scopes, LogRequests: client.LogRequests,
 		})
 	}
 	return clients
+}
+
+func certificate(c *config.Certificate) *tokenstore.Certificate {
+	if c == nil {
+		return nil
+	}
+	return &tokenstore.Certificate{CertFile: c.CertFile, KeyFile: c.KeyFile}
 }
 
 // startTokens opens the token store, or becomes a client of the process that
@@ -57,11 +77,12 @@ func (w *Worker) startTokens(ctx context.Context) error {
 	log := w.log.With("room", "tokens")
 	metrics := tokenstore.NewMetrics(w.o.registerer())
 	options := tokenstore.SharedOptions{
-		Store:   tokenstore.Options{Path: w.o.Config.TokenStore.Path, Key: w.o.Config.TokenStore.Key, Log: log},
+		Store:   tokenstore.Options{Path: w.o.Config.TokenStore.Path, Key: w.o.Config.TokenStore.Key, PreviousKeys: w.o.Config.TokenStore.PreviousKeys, Log: log},
 		Clients: TokenClients(w.o.Config),
 		AskOnly: !w.o.has(RoleTokens),
 		Ask:     w.conn.AskToken,
 		Serve:   w.serveTokens,
+		Leases:  w.conn.TokenLease(),
 		Metrics: metrics,
 		Log:     log,
 	}
@@ -74,8 +95,10 @@ func (w *Worker) startTokens(ctx context.Context) error {
 	}
 	w.tokens = shared
 	w.onStop("token store", func(context.Context) error { shared.Stop(); return nil })
+	w.checks.Add("token-owner", health.Degraded, func(context.Context) error { return shared.Problem() })
 	for _, client := range w.o.Config.Clients {
 		w.checks.Add("grant/"+client.Name, health.Degraded, func(context.Context) error { return w.grantProblem(client.Name) })
+		w.checks.Add("permissions/"+client.Name, health.Degraded, func(context.Context) error { return w.permissionProblem(client.Name) })
 	}
 	return nil
 }
@@ -106,13 +129,13 @@ func (w *Worker) grantProblem(client string) error {
 	return nil
 }
 
-func (w *Worker) startOutlook(context.Context) error {
-	out, err := newOutlook(w.tokens, w.o)
+func (w *Worker) startOutlook(ctx context.Context) error {
+	out, err := newOutlook(ctx, w.conn, w.tokens, w.o)
 	if err != nil {
 		return err
 	}
 	w.outlook = out
-	w.onStop("graph clients", func(context.Context) error { out.close(); return nil })
+	w.onStop("graph clients", func(context.Context) error { out.close(); return nil }) //nolint:contextcheck // it bounds itself
 	return nil
 }
 
@@ -127,7 +150,7 @@ func (w *Worker) prepareRoles(context.Context) error {
 		}
 		stream := feedStream{w.conn}
 		w.subscriber, err = subscriber.New(subscriber.Options{
-			Subscriptions: subs, Source: w.outlook, Stream: stream, Queue: stream, DeadLetters: stream, Slots: w.outlook,
+			Subscriptions: subs, Source: w.outlook, Stream: stream, Queue: stream, DeadLetters: stream, Slots: pollSlots{w.outlook},
 			Parallel: feedParallel, Log: w.log.With("room", "subscriber"), Registerer: w.o.registerer(),
 		})
 		if err != nil {
@@ -142,7 +165,7 @@ func (w *Worker) prepareRoles(context.Context) error {
 		}
 		stream := commandStream{w.conn}
 		w.publisher, err = publisher.New(publisher.Options{
-			Publishers: pubs, Outlook: w.outlook, Journal: stream, Outcomes: stream, Slots: w.outlook,
+			Publishers: pubs, Outlook: w.outlook, Journal: stream, Outcomes: stream, Slots: commandSlots{w.outlook},
 			Log: w.log.With("room", "publisher"), Registerer: w.o.registerer(),
 		})
 		if err != nil {
@@ -171,7 +194,7 @@ func (w *Worker) startHTTP(ctx context.Context) error {
 		// A second worker on this machine has the same file and so the same
 		// address; it has nothing to say there that the first has not.
 		FreePortIfTaken: w.joined || w.tokens.Role() == tokenstore.RoleClient,
-		Checks:          &w.checks, Status: w.Status, Logins: logins,
+		Checks:          &w.checks, Status: w.Status, Logins: logins, Terminal: logins,
 		Metrics: promhttp.HandlerFor(w.o.registry, promhttp.HandlerOpts{}),
 		Log:     w.log.With("room", "http"),
 	}

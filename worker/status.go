@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -9,7 +8,6 @@ import (
 
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/httpd"
-	"outlook-connector/tokenstore"
 )
 
 // Status returns a snapshot of the process, for the page and the status
@@ -17,8 +15,14 @@ import (
 func (w *Worker) Status(ctx context.Context) httpd.Status {
 	tokens := w.tokens.Status()
 	status := httpd.Status{
-		Version: w.o.Version, NATS: w.conn.Server().Address, TokenRole: string(tokens.Role),
+		Version: w.o.Version, NATS: w.conn.Server().Address, TokenRole: string(tokens.Role), TokenProblem: tokens.Problem, TokenHint: tokens.Hint,
 		Conditions: w.checks.List(ctx),
+	}
+	if tokens.Owner != nil {
+		status.TokenOwner = tokens.Owner.String()
+	}
+	if w.joined {
+		status.NATS += ", of the process that this one joined"
 	}
 	if url := w.NATSURL(); url != "" {
 		status.NATS = "embedded, " + url
@@ -26,7 +30,7 @@ func (w *Worker) Status(ctx context.Context) httpd.Status {
 	for _, role := range w.o.Roles {
 		status.Roles = append(status.Roles, string(role))
 	}
-	status.Clients = ClientStatuses(tokens)
+	status.Clients = ClientStatuses(w.o.Config, tokens)
 	if w.subscriber != nil {
 		for _, f := range w.subscriber.Status() {
 			status.Feeds = append(status.Feeds, httpd.FeedStatus{
@@ -56,19 +60,6 @@ func (w *Worker) Status(ctx context.Context) httpd.Status {
 		}
 	}
 	return status
-}
-
-// ClientStatuses returns the grants of a token source as status and the page
-// show them.
-func ClientStatuses(tokens tokenstore.Status) []httpd.ClientStatus {
-	clients := make([]httpd.ClientStatus, 0, len(tokens.Clients))
-	for _, c := range tokens.Clients {
-		clients = append(clients, httpd.ClientStatus{
-			Name: c.Client, State: c.Condition, Account: cmp.Or(c.Account.UPN, c.Account.Name, c.Account.ObjectID),
-			Scopes: c.Scopes, Granted: c.Granted, Expiry: c.Expiry, Error: c.Text, Hint: c.Hint,
-		})
-	}
-	return clients
 }
 
 // feedsProblem is the health check of the feeds: the first one that failed

@@ -2,12 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"os/exec"
-	"runtime"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,14 +12,10 @@ import (
 
 	"outlook-connector/config"
 	"outlook-connector/internal/fault"
-	"outlook-connector/internal/health"
 	"outlook-connector/internal/httpd"
 	"outlook-connector/tokenstore"
 	"outlook-connector/worker"
 )
-
-// loginTimeout is how long a sign-in may take: as long as its state lives.
-const loginTimeout = 10 * time.Minute
 
 func (a *app) authCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -33,25 +25,34 @@ func (a *app) authCommand() *cobra.Command {
 		Args:    onlySubcommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var noBrowser bool
+	var how loginFlags
 	login := &cobra.Command{
 		Use:   "login CLIENT",
-		Short: "Grant a client access to Outlook, in the browser",
+		Short: "Grant a client access to Outlook, or check the credential of an application",
 		Long: `Opens the sign-in page of Microsoft in the browser and waits until access is
 granted. The running process takes the grant; with none running, this command
-opens the token store and the http.listen port itself.`,
+opens the token store and the http.listen port itself.
+
+On a machine without a browser, such as over SSH: --no-browser prints the
+address and takes the one at which a browser anywhere ends, pasted into this
+terminal; --device prints a code to type in a browser anywhere, and is what a
+client with grant: device_code does by itself. A client with grant:
+client_credentials has nobody who signs in: its credential is checked.`,
 		Example: `  outlook-connector auth login contoso
-  outlook-connector auth login contoso --no-browser   # prints the address and waits`,
+  outlook-connector auth login contoso --no-browser   # prints the address and waits
+  outlook-connector auth login contoso --device       # a code for a browser anywhere`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeClients,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.login(cmd.Context(), args[0], noBrowser) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.login(cmd.Context(), args[0], how) },
 	}
-	login.Flags().BoolVar(&noBrowser, "no-browser", false, "print the address instead of opening a browser")
+	login.Flags().BoolVar(&how.noBrowser, "no-browser", false, "print the address instead of opening a browser")
+	login.Flags().BoolVar(&how.device, "device", false, "sign in with a code that is typed in a browser on any machine")
+	login.MarkFlagsMutuallyExclusive("no-browser", "device")
 	cmd.AddCommand(
 		login,
 		&cobra.Command{
 			Use:     "status",
-			Short:   "Show the grant of each client",
+			Short:   "Show the grant of each client, and what it lacks",
 			Example: "  outlook-connector auth status",
 			Args:    cobra.NoArgs,
 			RunE:    func(cmd *cobra.Command, _ []string) error { return a.authStatus(cmd.Context()) },
@@ -65,6 +66,7 @@ opens the token store and the http.listen port itself.`,
 			RunE:              func(cmd *cobra.Command, args []string) error { return a.logout(cmd.Context(), args[0]) },
 		},
 	)
+	cmd.AddCommand(a.storeCommands()...)
 	return cmd
 }
 
@@ -108,99 +110,18 @@ func usageHint(err error, format string, args ...any) error {
 	return &usageError{fault.New(fault.Fatal, "%w", err).WithHint(format, args...)}
 }
 
-func (a *app) login(ctx context.Context, name string, noBrowser bool) error {
-	c, err := a.loadConfig()
-	if err != nil {
-		return err
-	}
-	if err := clientNamed(c, name); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, loginTimeout, errors.New("nobody signed in within ten minutes"))
-	defer cancel()
-
-	var status func(context.Context) ([]httpd.ClientStatus, error)
-	p, err := findProcess(ctx, c)
-	switch {
-	case err == nil:
-		if err := p.ownsTokens(ctx); err != nil {
-			return err
-		}
-		status = p.clients
-	case errors.Is(err, errNoProcess):
-		var stop func()
-		if p, status, stop, err = a.serveLogin(ctx, c); err != nil {
-			return err
-		}
-		defer stop()
-	default:
-		return err
-	}
-	before, err := statusOf(ctx, status, name)
-	if err != nil {
-		return err
-	}
-	a.sendToBrowser(ctx, p.base+"/oauth/start/"+name, noBrowser)
-	granted, err := waitForGrant(ctx, status, name, before.Granted)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(a.out, "access granted: client %s, account %s\n", name, granted.Account)
-	return err
-}
-
-// serveLogin serves the sign-in from this command, where no process runs.
-func (a *app) serveLogin(ctx context.Context, c *config.Config) (*process, func(context.Context) ([]httpd.ClientStatus, error), func(), error) {
-	tokens, err := openTokens(ctx, c, nil)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if tokens.Role() != tokenstore.RoleOwner {
-		tokens.Stop()
-		return nil, nil, nil, fault.New(fault.Fatal, "another process holds %s but does not serve http at %s", c.TokenStore.Path, c.HTTP.Listen).
-			WithHint("start it with the roles tokens and http, or stop it")
-	}
-	log := slog.New(slog.DiscardHandler)
-	logins, err := worker.NewLogins(c, tokens, log, nil)
-	if err != nil {
-		tokens.Stop()
-		return nil, nil, nil, err
-	}
-	status := func(context.Context) ([]httpd.ClientStatus, error) {
-		return worker.ClientStatuses(tokens.Status()), nil
-	}
-	server, err := httpd.Listen(ctx, httpd.Options{
-		Listen: c.HTTP.Listen, Version: buildVersion(), Instance: worker.Instance(c), Checks: &health.Checks{}, Metrics: noMetrics(), Log: log, Logins: logins,
-		Status: func(context.Context) httpd.Status {
-			return httpd.Status{Version: buildVersion(), Clients: worker.ClientStatuses(tokens.Status())}
-		},
-	})
-	if err != nil {
-		tokens.Stop()
-		return nil, nil, nil, err
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve() }()
-	stop := func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = server.Stop(ctx) // the end page may still be on its way; nothing else is lost
-		if err := <-served; err != nil {
-			a.complain(err)
-		}
-		tokens.Stop()
-	}
-	return &process{base: server.URL()}, status, stop, nil
-}
-
 // ownsTokens returns an error where the process cannot take a grant, because
-// another one of this machine holds the token store.
+// another one owns the tokens.
 func (p *process) ownsTokens(ctx context.Context) error {
 	var status httpd.Status
 	if err := p.get(ctx, "/status", &status); err != nil {
 		return err
 	}
-	if status.TokenRole != string(tokenstore.RoleOwner) {
+	if status.TokenRole == string(tokenstore.RoleClient) {
+		if status.TokenOwner != "" {
+			return fault.New(fault.Fatal, "the process at %s cannot take the grant: another process owns the tokens (%s)", p.base, status.TokenOwner).
+				WithHint("sign in at that process; where it does not serve http, stop it, sign in, and start it again")
+		}
 		return fault.New(fault.Fatal, "the process at %s cannot take the grant: another process of this machine holds the token store", p.base).
 			WithHint("stop that process (it joined this one as a worker), sign in, and start it again")
 	}
@@ -211,63 +132,6 @@ func (p *process) clients(ctx context.Context) ([]httpd.ClientStatus, error) {
 	var status httpd.Status
 	err := p.get(ctx, "/status", &status)
 	return status.Clients, err
-}
-
-func statusOf(ctx context.Context, status func(context.Context) ([]httpd.ClientStatus, error), name string) (httpd.ClientStatus, error) {
-	clients, err := status(ctx)
-	if err != nil {
-		return httpd.ClientStatus{}, err
-	}
-	for _, client := range clients {
-		if client.Name == name {
-			return client, nil
-		}
-	}
-	return httpd.ClientStatus{}, fault.New(fault.Fatal, "the running process knows no client %q", name).
-		WithHint("restart it with this configuration")
-}
-
-// waitForGrant waits for a grant that is newer than the one before.
-func waitForGrant(ctx context.Context, status func(context.Context) ([]httpd.ClientStatus, error), name string, before time.Time) (httpd.ClientStatus, error) {
-	ticker := time.NewTicker(300 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return httpd.ClientStatus{}, fault.New(fault.Reauth, "no access granted: %w", context.Cause(ctx)).
-				WithHint("outlook-connector auth login %s", name)
-		case <-ticker.C:
-		}
-		client, err := statusOf(ctx, status, name)
-		if err != nil && ctx.Err() == nil {
-			return client, err
-		}
-		if client.Granted.After(before) {
-			return client, nil
-		}
-	}
-}
-
-// sendToBrowser opens an address, or asks the person to.
-func (a *app) sendToBrowser(ctx context.Context, address string, noBrowser bool) {
-	if !noBrowser && openBrowser(ctx, address) == nil {
-		fmt.Fprintf(a.err, "The browser opens to sign in. If it does not, visit:\n\n  %s\n\nWaiting…\n", address)
-		return
-	}
-	fmt.Fprintf(a.err, "Visit this address on this machine to sign in:\n\n  %s\n\nWaiting…\n", address)
-}
-
-func openBrowser(ctx context.Context, address string) error {
-	var cmd *exec.Cmd
-	switch runtime.GOOS {
-	case "darwin":
-		cmd = exec.CommandContext(ctx, "open", address)
-	case "windows":
-		cmd = exec.CommandContext(ctx, "rundll32", "url.dll,FileProtocolHandler", address)
-	default:
-		cmd = exec.CommandContext(ctx, "xdg-open", address)
-	}
-	return cmd.Run()
 }
 
 func (a *app) authStatus(ctx context.Context) error {
@@ -286,7 +150,7 @@ func (a *app) authStatus(ctx context.Context) error {
 			return err
 		}
 		defer tokens.Stop()
-		clients = worker.ClientStatuses(tokens.Status())
+		clients = worker.ClientStatuses(c, tokens.Status())
 	}
 	if a.output == "json" {
 		return a.printJSON(clients)
@@ -298,12 +162,13 @@ func (a *app) printClients(clients []httpd.ClientStatus) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CLIENT\tGRANT\tACCOUNT\tSCOPES")
 	for _, c := range clients {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Name, c.State, orDash(c.Account), orDash(strings.Join(c.Scopes, " ")))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Name, c.State, accountText(c), orDash(strings.Join(c.Scopes, " ")))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	for _, c := range clients {
+		a.printNeeds(c)
 		if c.Error == "" {
 			continue
 		}
@@ -313,6 +178,38 @@ func (a *app) printClients(clients []httpd.ClientStatus) error {
 		}
 	}
 	return nil
+}
+
+// accountText is who a client acts as.
+func accountText(c httpd.ClientStatus) string {
+	if c.Grant != string(tokenstore.GrantCredentials) {
+		return orDash(c.Account)
+	}
+	text := "the application itself"
+	if c.Credential != "" {
+		text += ", " + c.Credential
+	}
+	if !c.CredentialEnds.IsZero() {
+		text += " until " + c.CredentialEnds.UTC().Format(time.DateOnly)
+	}
+	return text
+}
+
+// printNeeds compares what the configuration needs with what was granted.
+func (a *app) printNeeds(c httpd.ClientStatus) {
+	if len(c.Needed) == 0 {
+		return
+	}
+	state := "all granted"
+	switch {
+	case len(c.Missing) > 0:
+		state = "missing " + strings.Join(c.Missing, ", ")
+	case c.Grant == string(tokenstore.GrantCredentials):
+		state = "granted or not is unknown until Graph answers 403: an administrator sees it in the app registration"
+	case c.MissingUnknown:
+		state = "not known to be granted"
+	}
+	fmt.Fprintf(a.out, "\n%s needs %s: %s\n", c.Name, strings.Join(c.Needed, ", "), state)
 }
 
 func (a *app) logout(ctx context.Context, name string) error {
@@ -334,6 +231,10 @@ func (a *app) logout(ctx context.Context, name string) error {
 		err = tokens.Logout(ctx, name)
 	}
 	if err != nil {
+		return err
+	}
+	if c.Client(name).AppOnly() {
+		_, err = fmt.Fprintf(a.out, "token of %s removed; the next one is asked for when it is needed: take the client out of the configuration, or its credential out of the app registration, to end its access\n", name)
 		return err
 	}
 	_, err = fmt.Fprintf(a.out, "grant of %s removed; revoke the app at https://myapps.microsoft.com to end its access at Microsoft too\n", name)

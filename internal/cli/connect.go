@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,9 +93,32 @@ func (p *process) get(ctx context.Context, path string, into any) error {
 }
 
 func (p *process) do(ctx context.Context, method, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, p.base+path, nil)
+	return p.send(ctx, method, path, nil, into)
+}
+
+// ask sends a question of the sign-in, which may take as long as the sign-in
+// server does.
+func (p *process) ask(ctx context.Context, path string, question, into any) error {
+	patient := *p
+	patient.client = &http.Client{Timeout: signInTimeout, Transport: p.client.Transport}
+	return patient.send(ctx, http.MethodPost, path, question, into)
+}
+
+func (p *process) send(ctx context.Context, method, path string, question, into any) error {
+	var body io.Reader
+	if question != nil {
+		data, err := json.Marshal(question)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, p.base+path, body)
 	if err != nil {
 		return err
+	}
+	if question != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if p.credential != "" {
 		req.Header.Set("Authorization", "Bearer "+p.credential)
@@ -104,7 +128,7 @@ func (p *process) do(ctx context.Context, method, path string, into any) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 	if err != nil {
 		return err
 	}
@@ -114,15 +138,15 @@ func (p *process) do(ctx context.Context, method, path string, into any) error {
 	}
 	if resp.StatusCode >= 300 {
 		var refusal httpd.Refusal
-		if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {
-			return fault.New(fault.Fatal, "%s", refusal.Error).WithHint("%s", refusal.Hint)
+		if json.Unmarshal(answer, &refusal) == nil && refusal.Error != "" {
+			return fault.New(fault.Fatal, "%s", refusal.Error).WithCode(refusal.Code).WithHint("%s", refusal.Hint)
 		}
 		return fmt.Errorf("%s %s%s: %s", method, p.base, path, resp.Status)
 	}
 	if into == nil {
 		return nil
 	}
-	return json.Unmarshal(body, into)
+	return json.Unmarshal(answer, into)
 }
 
 // openTokens opens the token store where no process holds it, or asks the one
@@ -133,7 +157,7 @@ func openTokens(ctx context.Context, c *config.Config, ask tokenstore.AskFunc) (
 		wait = 100 * time.Millisecond // a worker holds the file as long as it runs, and can be asked
 	}
 	shared, err := tokenstore.NewShared(tokenstore.SharedOptions{
-		Store:   tokenstore.Options{Path: c.TokenStore.Path, Key: c.TokenStore.Key, LockWait: wait},
+		Store:   storeOptions(c, wait),
 		Clients: worker.TokenClients(c), Ask: ask,
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"outlook-connector/internal/health"
 	"outlook-connector/internal/httpd"
 	"outlook-connector/internal/jet"
+	"outlook-connector/tokenstore"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -112,7 +113,7 @@ func (a *app) printOverview(o overview) error {
 	} else {
 		p := o.Process
 		fmt.Fprintf(a.out, "outlook-connector %s: %s\nroles %s; tokens: %s; nats: %s\n",
-			p.Version, health.Summary(p.Conditions), strings.Join(p.Roles, ", "), p.TokenRole, p.NATS)
+			p.Version, health.Summary(p.Conditions), strings.Join(p.Roles, ", "), tokenRole(p), p.NATS)
 		section("CLIENTS", func(w io.Writer) {
 			for _, c := range p.Clients {
 				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", c.Name, c.State, orDash(c.Account), tryText(c.Error, c.Hint))
@@ -205,4 +206,13 @@ func noMetrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no worker runs in this process", http.StatusNotFound)
 	})
+}
+
+// tokenRole says what a process is to the tokens, and where it is not the owner,
+// who is.
+func tokenRole(p *httpd.Status) string {
+	if p.TokenRole == string(tokenstore.RoleOwner) || p.TokenOwner == "" {
+		return p.TokenRole
+	}
+	return p.TokenRole + " of " + p.TokenOwner
 }

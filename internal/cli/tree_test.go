@@ -103,7 +103,7 @@ func TestTheCommandsAreThere(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"demo", "init", "run", "auth login", "auth status", "auth logout", "entities", "entities show", "publish", "listen", "call",
+		"demo", "init", "run", "auth login", "auth status", "auth logout", "auth rekey", "auth export", "auth import", "entities", "entities show", "publish", "listen", "call",
 		"dlq list", "dlq show", "status", "config check", "config schema", "config show", "sandbox", "version",
 	} {
 		if !slices.Contains(got, want) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"regexp"
 	"time"
 )
 
@@ -28,7 +29,19 @@ func (a *answer) date() time.Time {
 	return at
 }
 
-func (a *answer) requestID() string { return clip(a.header.Get("request-id"), 64) }
+// requestID returns the answer's request-id, or "".
+//
+// It is a GUID; what has another form is left out, because whoever stands in
+// between could have put anything there, what they were sent included.
+func (a *answer) requestID() string {
+	if id := a.header.Get("request-id"); plainID.MatchString(id) {
+		return id
+	}
+	return ""
+}
+
+// plainID is what a request-id looks like, and no token does.
+var plainID = regexp.MustCompile(`^[0-9A-Za-z-]{1,40}$`)
 
 func (a *answer) mediaType() string {
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))

@@ -22,9 +22,13 @@ const maxErrorBody = 64 << 10
 // attempt sends the request once. read gets a 2xx answer; its error comes back
 // as it is, and the body it gets is guarded against a stall but not capped.
 func (c *Client) attempt(ctx context.Context, k *call, token Token, repeat bool, read func(*answer) error) error {
-	if wait, why := c.limits.charge(k.mailbox, int64(len(k.body))); wait > 0 {
-		return &fault.Error{Kind: fault.Retry, After: wait, Code: why, Err: fmt.Errorf(
-			"%s %s: not sent: %s leaves this mailbox alone for %v", k.method, k.template, why, wait.Round(time.Millisecond))}
+	if !k.free {
+		done, wait, why := c.limits.charge(ctx, k.mailbox, int64(len(k.body)))
+		if wait > 0 {
+			return &fault.Error{Kind: fault.Retry, After: wait, Code: why, Err: fmt.Errorf(
+				"%s %s: not sent: %s leaves this mailbox alone for %v", k.method, k.template, why, wait.Round(time.Millisecond))}
+		}
+		defer done()
 	}
 	owner := ctx
 	ctx, abort := context.WithCancelCause(ctx)
@@ -139,7 +143,7 @@ func (c *Client) failure(k *call, a *answer) error {
 	mark := c.classify(k, a, d)
 	mark.Err = &Error{
 		Method: k.method, Template: k.template, Status: a.status,
-		Code: d.best(), Message: snippet(text, a.secret.Access), ExistingID: d.existingID,
+		Code: d.best(), Message: snippet(text, a.secret.Access), ExistingID: d.existingID, Claims: claimsOf(a),
 		RequestID: a.requestID(), ClientRequestID: a.clientRequestID, Date: a.date(),
 	}
 	switch a.status {

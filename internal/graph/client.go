@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,6 +29,9 @@ type Token struct {
 	// ID names this very token for [TokenSource.Reject], such as a generation
 	// number; it must not be secret and may be empty.
 	ID string
+	// Claims is for [TokenSource.Reject] only: the JSON of the claims challenge
+	// with which Graph refused the token, empty where it sent none.
+	Claims string
 }
 
 // TokenSource yields access tokens for one client. Implementations are safe
@@ -35,8 +40,8 @@ type TokenSource interface {
 	// Token returns a token to use now. Its errors carry their remedy
 	// (fault.Reauth where somebody must sign in again).
 	Token(ctx context.Context) (Token, error)
-	// Reject says that Graph answered 401 to this token, so that the next call
-	// of Token returns another one. Rejecting a token that has been replaced
+	// Reject says that Graph answered 401 to this token, or asked for claims
+	// (Token.Claims), so that the next call of Token returns another one. Rejecting a token that has been replaced
 	// already must do nothing.
 	Reject(ctx context.Context, token Token)
 }
@@ -56,8 +61,16 @@ type Options struct {
 	Application bool
 	// HTTP are timeouts, sizes and the dialer.
 	HTTP HTTP
-	// Limits bound the use of each mailbox.
+	// Limits bound the use of each mailbox, where there is no Limiter.
 	Limits Limits
+	// Limiter keeps the limits. Clients with the same app id must share one; nil
+	// makes one for this client alone. The caller closes it.
+	Limiter *Limiter
+	// Resolve returns the name under which the limits of a mailbox are kept, so
+	// that "me", a principal name and an object id are one; wait says that it is
+	// not known yet, and when to ask again. Nil takes the name as it comes, in
+	// lower case. It is asked whenever a slot is taken.
+	Resolve func(ctx context.Context, mailbox string) (key string, wait time.Duration)
 	// LogRequests writes one line per HTTP attempt, without headers and bodies.
 	LogRequests bool
 	// Log may be nil.
@@ -75,7 +88,9 @@ type Client struct {
 	application bool
 	http        HTTP
 	transport   *transport
-	limits      *limiter
+	limits      *Limiter
+	resolve     func(ctx context.Context, mailbox string) (key string, wait time.Duration)
+	keys        sync.Map // mailbox → its name for the limits, as last resolved
 	logRequests bool
 	log         *slog.Logger
 	metrics     *metrics
@@ -94,6 +109,12 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("graph client %s: %w", o.Name, err)
 	}
+	limits := o.Limiter
+	if limits == nil {
+		if limits, err = NewLimiter(LimiterOptions{Limits: o.Limits, Name: o.Name, Registerer: o.Registerer}); err != nil {
+			return nil, fmt.Errorf("graph client %s: %w", o.Name, err)
+		}
+	}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -106,11 +127,36 @@ func New(o Options) (*Client, error) {
 		application: o.Application,
 		http:        settings,
 		transport:   newTransport(base, settings),
-		limits:      newLimiter(o.Limits, m.throttleWait.WithLabelValues(o.Name).Add),
+		limits:      limits,
+		resolve:     o.Resolve,
 		logRequests: o.LogRequests,
 		log:         log,
 		metrics:     m,
 	}, nil
+}
+
+// key resolves a mailbox for the limits.
+func (c *Client) key(ctx context.Context, mailbox string) (key string, wait time.Duration) {
+	name := limitKey(mailbox)
+	if c.resolve == nil || name == "-" {
+		return name, 0
+	}
+	if key, wait = c.resolve(ctx, name); wait > 0 {
+		return "", wait
+	}
+	if known, ok := c.keys.Load(name); !ok || known != key {
+		c.keys.Store(name, key)
+	}
+	return key, 0
+}
+
+// known is the key of a mailbox as it was last resolved.
+func (c *Client) known(mailbox string) string {
+	name := limitKey(mailbox)
+	if key, ok := c.keys.Load(name); ok {
+		return key.(string) //nolint:forcetypeassert // nothing else is stored
+	}
+	return name
 }
 
 // Close closes idle connections. Requests under way are not disturbed.

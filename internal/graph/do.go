@@ -41,7 +41,8 @@ type Response struct {
 
 // Do sends a request once and returns its answer. There is no retry in it but
 // this: a 401 has no effect and usually means an old token, so that token is
-// rejected and the request goes out once more with another one.
+// rejected and the request goes out once more with another one; likewise a 403
+// with a claims challenge, whose claims the next token is asked to hold.
 //
 // An error is always a fault.Error somewhere in its chain. Its Ambiguous says
 // that the request may have had its effect all the same, which is never said
@@ -127,10 +128,12 @@ func (c *Client) run(ctx context.Context, k *call, read func(*answer) error, beg
 	}
 	begin()
 	err = c.attempt(ctx, k, token, false, read)
-	if !isUnauthorized(err) {
+	if !refusesToken(err) {
 		return err
 	}
-	c.tokens.Reject(ctx, token)
+	rejected := token
+	rejected.Claims = claimsAsked(err)
+	c.tokens.Reject(ctx, rejected)
 	fresh, tokenErr := c.token(ctx, k)
 	if tokenErr != nil {
 		return fmt.Errorf("%w (after %w)", tokenErr, err)
@@ -163,8 +166,9 @@ func (c *Client) token(ctx context.Context, k *call) (Token, error) {
 	return Token{}, err
 }
 
-// isUnauthorized reports whether err is Graph's answer 401.
-func isUnauthorized(err error) bool {
+// refusesToken reports whether err is Graph's answer 401, or 403 with a claims
+// challenge: the request had no effect, and another token may do.
+func refusesToken(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Status == http.StatusUnauthorized
+	return ok && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden && e.Claims != "")
 }

@@ -37,6 +37,9 @@ type Error struct {
 	// ExistingID is the id of the item that exists already, where Graph names
 	// it ("@event.existingEventId" beside ErrorDuplicateTransactionId).
 	ExistingID string
+	// Claims is the JSON of a claims challenge (401 or 403): what the next token
+	// must hold. It is for the sign-in server and no secret.
+	Claims string
 }
 
 // Error returns one line with the call, the status, the code and the ids.

@@ -14,19 +14,23 @@ import (
 func TestIdleMailboxesAreForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(Limits{}, func(float64) {})
+		l, err := NewLimiter(LimiterOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		for n := range 1000 {
 			key := fmt.Sprint(n)
-			release, _, _ := l.take(key)
-			l.charge(key, 10)
+			release, _, _ := l.take(t.Context(), key)
+			done, _, _ := l.charge(t.Context(), key, 10)
+			done()
 			if n%2 == 0 {
 				l.throttled(key, 0)
 			}
 			release()
 		}
-		held, _, _ := l.take("held")
+		held, _, _ := l.take(t.Context(), "held")
 		_ = retry.Sleep(t.Context(), 12*time.Minute)
-		l.charge("new", 0)
+		l.charge(t.Context(), "new", 0)
 		if len(l.boxes) != 2 {
 			t.Errorf("%d mailboxes are remembered, want the held one and the new one", len(l.boxes))
 		}

@@ -33,26 +33,26 @@ func TestAMailboxHasFourSlots(t *testing.T) {
 	c := idle(t, graph.Limits{})
 	var releases []func()
 	for range 4 {
-		release, wait, ok := c.TakeSlot("Ann@contoso.com")
+		release, wait, ok := c.TakeSlot(t.Context(), "Ann@contoso.com")
 		if !ok || wait != 0 {
 			t.Fatalf("slot refused for %v", wait)
 		}
 		releases = append(releases, release)
 	}
-	if _, wait, ok := c.TakeSlot("ann@CONTOSO.com"); ok || wait <= 0 {
+	if _, wait, ok := c.TakeSlot(t.Context(), "ann@CONTOSO.com"); ok || wait <= 0 {
 		t.Errorf("a fifth slot was given (wait %v)", wait)
 	}
-	if release, _, ok := c.TakeSlot("bob@contoso.com"); !ok {
+	if release, _, ok := c.TakeSlot(t.Context(), "bob@contoso.com"); !ok {
 		t.Error("another mailbox has to wait")
 	} else {
 		release()
 	}
 	releases[0]()
 	releases[0]() // harmless
-	if _, _, ok := c.TakeSlot("ann@contoso.com"); !ok {
+	if _, _, ok := c.TakeSlot(t.Context(), "ann@contoso.com"); !ok {
 		t.Error("the slot did not come back")
 	}
-	if _, _, ok := c.TakeSlot("ann@contoso.com"); ok {
+	if _, _, ok := c.TakeSlot(t.Context(), "ann@contoso.com"); ok {
 		t.Error("a release that was called twice gave two slots back")
 	}
 }
@@ -70,7 +70,7 @@ func TestWaitsAreSpreadAsTheQueueIsServed(t *testing.T) {
 			wait.Go(func() {
 				for {
 					turns.Add(1)
-					release, pause, ok := c.TakeSlot("me")
+					release, pause, ok := c.TakeSlot(t.Context(), "me")
 					if !ok {
 						_ = retry.Sleep(t.Context(), pause)
 						continue
@@ -113,7 +113,7 @@ func TestAcquireWaitsForItsTurnAndGoesFirst(t *testing.T) {
 		synctest.Wait()
 		_ = retry.Sleep(t.Context(), time.Second)
 		hold()
-		if _, _, ok := c.TakeSlot("me"); ok {
+		if _, _, ok := c.TakeSlot(t.Context(), "me"); ok {
 			t.Error("TakeSlot went before who was waiting")
 		}
 		if at := <-got; at.Sub(started) != time.Second {
@@ -144,18 +144,18 @@ func TestAParkedMailboxIsLeftAlone(t *testing.T) {
 		c.Park("me", time.Now().Add(10*time.Second)) // earlier: changes nothing
 		var last time.Duration
 		for n := range 3 {
-			_, wait, ok := c.TakeSlot("ME")
+			_, wait, ok := c.TakeSlot(t.Context(), "ME")
 			if ok || wait < 30*time.Second || wait <= last {
 				t.Errorf("turn %d: given %v, wait %v after %v", n, ok, wait, last)
 			}
 			last = wait
 		}
 		_ = retry.Sleep(t.Context(), 30*time.Second)
-		if _, _, ok := c.TakeSlot("me"); !ok {
+		if _, _, ok := c.TakeSlot(t.Context(), "me"); !ok {
 			t.Error("still parked after its time")
 		}
 		c.Park("bob", time.Now().Add(24*time.Hour))
-		if _, wait, _ := c.TakeSlot("bob"); wait > 15*time.Minute {
+		if _, wait, _ := c.TakeSlot(t.Context(), "bob"); wait > 15*time.Minute {
 			t.Errorf("parked for %v, over the bound", wait)
 		}
 	})
@@ -310,7 +310,7 @@ func TestAfter503WithRetryAfterTheMailboxRests(t *testing.T) {
 		}, nil)
 		_, err := c.Do(t.Context(), sendMail(t))
 		wantFault(t, err, fault.Retry, true)
-		if _, wait, ok := c.TakeSlot("me"); ok || wait < 7*time.Second {
+		if _, wait, ok := c.TakeSlot(t.Context(), "me"); ok || wait < 7*time.Second {
 			t.Errorf("slot given %v, wait %v", ok, wait)
 		}
 	})
@@ -334,11 +334,11 @@ func TestWindowsAreKept(t *testing.T) {
 		if mark.Code != "request_window" || mark.After < 55*time.Second || mark.After > 63*time.Second || requests != 10 {
 			t.Errorf("code %q, After %v, %d requests", mark.Code, mark.After, requests)
 		}
-		if _, wait, ok := c.TakeSlot("me"); ok || wait < mark.After {
+		if _, wait, ok := c.TakeSlot(t.Context(), "me"); ok || wait < mark.After {
 			t.Errorf("slot given %v, wait %v", ok, wait)
 		}
 		_ = retry.Sleep(t.Context(), mark.After)
-		if release, _, ok := c.TakeSlot("me"); !ok {
+		if release, _, ok := c.TakeSlot(t.Context(), "me"); !ok {
 			t.Error("no slot though the window has room again")
 		} else {
 			release()

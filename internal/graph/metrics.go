@@ -16,10 +16,9 @@ import (
 // metrics are shared by all clients of a registry; each has its name in the
 // label client.
 type metrics struct {
-	requests     *prometheus.CounterVec
-	duration     *prometheus.HistogramVec
-	retries      *prometheus.CounterVec
-	throttleWait *prometheus.CounterVec
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	retries  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -37,21 +36,54 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "outlook_graph_retries_total",
 			Help: "Requests to Microsoft Graph that have to be made again, by reason.",
 		}, []string{"client", "reason"}),
-		throttleWait: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "outlook_throttle_wait_seconds_total",
-			Help: "Time that requests were put off because their mailbox was busy or throttled.",
-		}, []string{"client"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
 	err := errors.Join(
-		share(reg, &m.requests), share(reg, &m.duration), share(reg, &m.retries), share(reg, &m.throttleWait),
+		share(reg, &m.requests), share(reg, &m.duration), share(reg, &m.retries),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return m, nil
+}
+
+// limitMetrics are those of one limiter. Its label client is the name of one of
+// the clients with its app id.
+type limitMetrics struct {
+	waited func(seconds float64)
+	held   prometheus.Gauge
+	takes  *prometheus.CounterVec
+	lost   prometheus.Counter
+}
+
+func newLimitMetrics(reg prometheus.Registerer, client string) (*limitMetrics, error) {
+	wait := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "outlook_throttle_wait_seconds_total",
+		Help: "Time that requests were put off because their mailbox was busy or throttled.",
+	}, []string{"client"})
+	held := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "outlook_slots_held",
+		Help: "Slots of mailboxes that this process holds.",
+	}, []string{"client"})
+	takes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "outlook_slot_takes_total",
+		Help: "Attempts to take a slot from NATS: taken, busy (others have all), closed (the server lost them, there is a wait), error.",
+	}, []string{"client", "result"})
+	lost := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "outlook_slots_lost_total",
+		Help: "Slots that could not be renewed in time.",
+	}, []string{"client"})
+	if reg != nil {
+		if err := errors.Join(share(reg, &wait), share(reg, &held), share(reg, &takes), share(reg, &lost)); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return &limitMetrics{
+		waited: wait.WithLabelValues(client).Add, held: held.WithLabelValues(client), lost: lost.WithLabelValues(client),
+		takes: takes.MustCurryWith(prometheus.Labels{"client": client}),
+	}, nil
 }
 
 // share registers a collector, or takes the one that another client of the

@@ -37,7 +37,7 @@ func TestMetricsAndLogTellWhatWasDoneAndNothingSecret(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	for range 5 {
-		w.TakeSlot("me")
+		w.TakeSlot(t.Context(), "me")
 	}
 	log := w.log.String()
 	for _, secret := range []string{canary, "ann@contoso.com", "AAMk", "private", "Set-Cookie", "Authorization"} {

@@ -57,6 +57,9 @@ type Request struct {
 	// is sent, and the error is of kind Retry, not ambiguous, with the code
 	// "deadline_passed".
 	Deadline func() time.Time
+	// Directory says that the request is about the directory and not about the
+	// mailbox's content, so that the limits of the mailbox are not asked.
+	Directory bool
 	// Link is an @odata.nextLink or @odata.deltaLink of an earlier page of
 	// this very feed, for [Client.Page]. It is checked before it is used.
 	Link string
@@ -91,6 +94,7 @@ type call struct {
 	header   http.Header
 	body     []byte
 	mailbox  string // the key of the limits
+	free     bool   // not about a mailbox: no limit of one is asked
 	id       string // of the first attempt
 	deadline func() time.Time
 	rule     linkRule
@@ -135,7 +139,7 @@ func (c *Client) prepare(req Request) (*call, error) {
 	}
 	k := &call{
 		op: req.Operation, method: req.Operation.Method, template: target.Template, url: address,
-		body: req.Body, deadline: req.Deadline, mailbox: limitKey(req.Mailbox), rule: c.linkRule(target, req.Aliases),
+		body: req.Body, deadline: req.Deadline, mailbox: c.known(req.Mailbox), free: req.Directory, rule: c.linkRule(target, req.Aliases),
 	}
 	if k.id = req.ClientRequestID; k.id != "" && !guid.MatchString(k.id) {
 		return nil, fault.New(fault.Poison, "client-request-id is not a GUID").WithCode("header_refused")

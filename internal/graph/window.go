@@ -4,8 +4,8 @@ import "time"
 
 // buckets is into how many parts a window is cut. A whole bucket is given back
 // at once, so the limit is kept for every span of the window's length, and the
-// price is that room comes back up to a twentieth of the window late.
-const buckets = 20
+// price is that room comes back up to a fortieth of the window late.
+const buckets = 40
 
 // window counts what was used within a span of time that moves along.
 type window struct {
@@ -44,6 +44,24 @@ func (w *window) add(now time.Time, n int64) {
 	w.advance(now)
 	w.counts[w.last%(buckets+1)] += n
 	w.sum += n
+}
+
+// addAt counts n more, or less, in the bucket of a number. One that has left the
+// span is left alone.
+func (w *window) addAt(number, n int64) {
+	if number > w.last || w.last-number > buckets {
+		return
+	}
+	w.counts[number%(buckets+1)] += n
+	w.sum += n
+}
+
+// at returns what is counted in the bucket of a number.
+func (w *window) at(number int64) int64 {
+	if number > w.last || w.last-number > buckets || number < 0 {
+		return 0
+	}
+	return w.counts[number%(buckets+1)]
 }
 
 // empty reports whether nothing is counted.

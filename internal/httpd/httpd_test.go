@@ -28,7 +28,34 @@ type fakeLogins struct {
 	browserState string
 	completed    int
 	loggedOut    int
+	begun        int
 	origin       string
+}
+
+// fakeTerminal plays the token store for the terminal.
+type fakeTerminal struct {
+	calls int
+	err   error
+}
+
+func (f *fakeTerminal) Finish(context.Context, string, url.Values) (client, account string, err error) {
+	f.calls++
+	return "contoso", "ann@contoso.example", f.err
+}
+
+func (f *fakeTerminal) BeginDevice(context.Context, string) (httpd.DeviceLogin, error) {
+	f.calls++
+	return httpd.DeviceLogin{}, f.err
+}
+
+func (f *fakeTerminal) PollDevice(context.Context, string) (httpd.DeviceProgress, error) {
+	f.calls++
+	return httpd.DeviceProgress{}, f.err
+}
+
+func (f *fakeTerminal) Check(context.Context, string) error {
+	f.calls++
+	return f.err
 }
 
 const knownState = "state-of-this-flow"
@@ -39,6 +66,7 @@ func (f *fakeLogins) Begin(client string) (authorizeURL, state string, err error
 	if client != "contoso" {
 		return "", "", fault.New(fault.Poison, "no client named %q", client).WithHint("outlook-connector config check")
 	}
+	f.begun++
 	return "https://login.example/authorize?state=" + knownState, knownState, nil
 }
 

@@ -115,6 +115,8 @@ func (s *Server) oauthLogout(w http.ResponseWriter, r *http.Request) {
 type Refusal struct {
 	Error string `json:"error"`
 	Hint  string `json:"hint,omitempty"`
+	// Code is the stable word for the cause, if there is one.
+	Code string `json:"code,omitempty"`
 }
 
 // stateCookie names the cookie of one sign-in. Each has its own, so that two

@@ -63,15 +63,24 @@ type Options struct {
 	// Status returns the snapshot behind /status and the page.
 	Status func(ctx context.Context) Status
 	Logins Logins
-	Log    *slog.Logger
+	// Terminal serves "auth login" of a terminal; nil leaves its routes out.
+	Terminal Terminal
+	Log      *slog.Logger
 }
 
 // Status is the snapshot of a running process that /status and the page show.
 type Status struct {
-	Version    string             `json:"version"`
-	Roles      []string           `json:"roles"`
-	NATS       string             `json:"nats"`
-	TokenRole  string             `json:"token_role"`
+	Version string   `json:"version"`
+	Roles   []string `json:"roles"`
+	NATS    string   `json:"nats"`
+	// TokenRole is "owner", "client" or "candidate" (NATS has not said yet);
+	// TokenOwner names the owner (host, pid, store) where it is known, and
+	// TokenProblem says why this process is not the owner, with what to do.
+	TokenRole    string `json:"token_role"`
+	TokenOwner   string `json:"token_owner,omitempty"`
+	TokenProblem string `json:"token_problem,omitempty"`
+	TokenHint    string `json:"token_hint,omitempty"`
+
 	Conditions []health.Condition `json:"conditions"`
 	Clients    []ClientStatus     `json:"clients"`
 	Feeds      []FeedStatus       `json:"feeds"`
@@ -87,6 +96,22 @@ type ClientStatus struct {
 	State   string   `json:"state"`
 	Account string   `json:"account,omitempty"`
 	Scopes  []string `json:"scopes,omitempty"`
+	// Grant is how the client gets its tokens: authorization_code, device_code or
+	// client_credentials.
+	Grant string `json:"grant,omitempty"`
+	// Credential names what the client shows the sign-in server, and
+	// CredentialEnds until when that is good, where it is known.
+	Credential     string    `json:"credential,omitempty"`
+	CredentialEnds time.Time `json:"credential_ends,omitzero"`
+	// Needed are the permissions that the configuration needs, Missing those of
+	// them that the grant lacks, and MissingUnknown says that this cannot be
+	// known: of a token of an application, or before the owner was asked.
+	Needed         []string `json:"needed,omitempty"`
+	Missing        []string `json:"missing,omitempty"`
+	MissingUnknown bool     `json:"missing_unknown,omitempty"`
+	// NotOffered are configured entities that Microsoft offers to no permission of
+	// this kind of access.
+	NotOffered []string `json:"not_offered,omitempty"`
 	// Granted is when somebody last signed in.
 	Granted time.Time `json:"granted,omitzero"`
 	Expiry  time.Time `json:"expiry,omitzero"`
@@ -195,6 +220,7 @@ func (s *Server) routes() http.Handler {
 	open("GET /style.css", style)
 	closed("GET /oauth/start/{client}", s.oauthStart)
 	closed("POST /oauth/logout/{client}", s.oauthLogout)
+	s.terminalRoutes(closed)
 	closed("GET /status", s.status)
 	closed("GET /{$}", s.page)
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -30,6 +31,10 @@ type Options struct {
 	Context string
 	// InProcess reaches an embedded server (embedded.Server.InProcess).
 	InProcess nats.Option
+	// Find returns the address of the server as host:port, and is asked at each
+	// attempt to connect: for a server that comes back at another address. URL is
+	// where it was at first. Nil: the address does not change.
+	Find func() (address string, err error)
 	// User and Password log in where the server wants them.
 	User     string
 	Password seal.Secret
@@ -193,6 +198,9 @@ func (c *Conn) natsOptions() ([]nats.Option, error) {
 	case c.o.Context == "" && c.o.URL == "":
 		return nil, fault.New(fault.Fatal, "no nats server given").WithHint("set nats.url, nats.context or nats.embedded")
 	}
+	if c.o.Find != nil {
+		options = append(options, nats.SetCustomDialer(finder{c.o.Find, nats.DefaultTimeout}))
+	}
 	if c.o.User != "" {
 		options = append(options, nats.UserInfo(c.o.User, c.o.Password.Reveal()))
 	}
@@ -219,6 +227,22 @@ func (c *Conn) tlsOptions(options []nats.Option) ([]nats.Option, error) {
 		return nil, fault.New(fault.Fatal, "nats client certificate: %w", err).WithHint("check nats.tls.cert_file and nats.tls.key_file")
 	}
 	return append(options, nats.ClientCert(c.o.TLSCertFile, c.o.TLSKeyFile)), nil
+}
+
+// finder dials wherever the server is now.
+type finder struct {
+	find    func() (string, error)
+	timeout time.Duration
+}
+
+// Dial implements [nats.CustomDialer].
+func (f finder) Dial(network, address string) (net.Conn, error) {
+	// Where it cannot be told, the last address may still be good.
+	if now, err := f.find(); err == nil {
+		address = now
+	}
+	dialer := net.Dialer{Timeout: f.timeout}
+	return dialer.Dial(network, address) // the library gives no context
 }
 
 // inboxPrefix keeps answers apart from the shared _INBOX, which every user of

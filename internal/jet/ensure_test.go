@@ -57,6 +57,13 @@ func TestStreamsAreMadeAsDocumented(t *testing.T) {
 		"OUTLOOK_DLQ": with(func(s *shape) {
 			s.Subjects, s.MaxAge, s.Duplicates = "outlook.dlq.>", 30*24*time.Hour, dedupe
 		}),
+		"OUTLOOK_SEM": with(func(s *shape) {
+			s.Subjects = "outlook.sem.> outlook.park.> outlook.use.> outlook.who.>"
+			s.PerSubject, s.DiscardNewPerSubject, s.Rollup, s.TTL, s.Storage = 1, true, true, true, jetstream.MemoryStorage
+		}),
+		"OUTLOOK_TOKEN": with(func(s *shape) {
+			s.Subjects, s.PerSubject, s.Discard = "outlook.token.v1.owner", 1, jetstream.DiscardOld
+		}),
 	}
 	got := map[string]shape{}
 	for info := range js.ListStreams(t.Context()).Info() {

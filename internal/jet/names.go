@@ -79,6 +79,13 @@ func (n Names) ResultStream() string { return n.stream("RESULT") }
 // DeadStream holds dead letters.
 func (n Names) DeadStream() string { return n.stream("DLQ") }
 
+// SlotsStream holds the slots of mailboxes, and what workers tell each other
+// about them.
+func (n Names) SlotsStream() string { return n.stream("SEM") }
+
+// TokenStream holds the lease of the token owner.
+func (n Names) TokenStream() string { return n.stream("TOKEN") }
+
 // BlobBucket is the object store of bodies that are too large for a message.
 func (n Names) BlobBucket() string { return n.stream("BLOB") }
 
@@ -201,6 +208,9 @@ func (n Names) Token(client string) (string, error) {
 	}
 	return n.subject("token", "v1", "get", client), nil
 }
+
+// tokenOwner is the subject of the lease of the token owner.
+func (n Names) tokenOwner() string { return n.subject("token", "v1", "owner") }
 
 // word is one token of a subject; fixed ones are ours and need no check.
 type word struct {

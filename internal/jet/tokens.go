@@ -12,14 +12,19 @@ import (
 	"outlook-connector/internal/fault"
 )
 
-// askers bounds how many requests for tokens are answered at a time.
-const askers = 32
+// askers bounds how many requests for tokens are answered at a time. Many may
+// wait for one slow refresh, each asker with a few repeats.
+const askers = 512
 
 // ServeTokens answers requests for tokens until ctx ends: give gets the
 // client's name and the request and returns the answer, whatever its form. It
 // is called from several goroutines. Several owners may serve at the same time;
-// each request goes to one of them. ServeTokens returns nil when ctx ends, after
-// the answers that are on their way.
+// each request goes to one of them. A request whose answer would not go to an
+// inbox is passed over: it would have this process publish where the asker
+// itself must not. ServeTokens returns nil when ctx ends, after the answers that
+// are on their way.
+//
+// Who may ask for which client is a matter of NATS permissions on the subjects.
 func (c *Conn) ServeTokens(ctx context.Context, give func(ctx context.Context, client string, request []byte) []byte) error {
 	all, err := c.names.Token("")
 	if err != nil {
@@ -35,6 +40,10 @@ func (c *Conn) ServeTokens(ctx context.Context, give func(ctx context.Context, c
 		slots   = make(chan struct{}, askers)
 	)
 	handler := micro.HandlerFunc(func(r micro.Request) {
+		if !c.isInbox(r.Reply()) {
+			c.log.WarnContext(ctx, "token request whose answer would go to no inbox", "subject", r.Subject(), "reply", r.Reply())
+			return
+		}
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -78,6 +87,15 @@ func (c *Conn) ServeTokens(ctx context.Context, give func(ctx context.Context, c
 		return nil
 	}
 	return mark(after, err, "stop serving tokens")
+}
+
+// isInbox reports whether a subject is where answers go: one that begins as those
+// of the client libraries and of this program do ("_INBOX.", "_INBOX_ann."), or
+// with the prefix that our own context sets.
+func (c *Conn) isInbox(subject string) bool {
+	own := c.nc.Opts.InboxPrefix
+	return checkTokens(subject) == nil && (strings.HasPrefix(subject, "_INBOX.") || strings.HasPrefix(subject, "_INBOX_") ||
+		own != "" && strings.HasPrefix(subject, strings.TrimSuffix(own, ".")+"."))
 }
 
 // AskToken asks the owner of a client's grant and returns its answer.

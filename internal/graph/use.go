@@ -1,0 +1,269 @@
+package graph
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"time"
+)
+
+// The windows (requests and bytes in some time) are shared only for mailboxes
+// that are used much: a process that made a hundredth of what is allowed writes
+// down what it used, and so does from then on everybody who uses that mailbox.
+// Each then takes its share in advance, a two-hundredth at a time, by
+// compare-and-set on one record, and what it did not use within a bucket it
+// gives back with its next share. So a mailbox that is polled now and then costs
+// nothing, a hot one two messages per 50 requests, and a process that dies takes
+// at most its share with it.
+const (
+	shareFrom = 100 // of a limit: from here on use is written down
+	sharePart = 200 // of a limit: what is taken at a time, at most
+	// spendAgain is when to ask again after the record could not be read.
+	spendAgain = time.Second
+)
+
+// sharedUse is what all processes used of a mailbox, as far as is known here.
+type sharedUse struct {
+	id                string // of the record: another one is a new beginning
+	requests, uploads window
+	joined            bool  // what this process used by itself is in it
+	left, leftBytes   int64 // granted to this process and not used
+	number            int64 // of the bucket of requests in which that was counted
+	byteNumber        int64
+	busy              chan struct{} // closed when the grant under way has ended; nil: none is
+}
+
+func (u *sharedUse) empty(now time.Time) bool { return u.requests.empty(now) && u.uploads.empty(now) }
+
+// useRecord is a [sharedUse] on its way.
+type useRecord struct {
+	ID       string       `json:"id"`
+	Requests windowRecord `json:"requests"`
+	Uploads  windowRecord `json:"uploads"`
+}
+
+// windowRecord is a window, newest bucket first.
+type windowRecord struct {
+	Width  time.Duration `json:"width"`
+	Last   int64         `json:"last"`
+	Counts []int64       `json:"counts"`
+}
+
+func (w *window) record() windowRecord {
+	r := windowRecord{Width: w.width, Last: w.last}
+	for age := range int64(buckets + 1) {
+		r.Counts = append(r.Counts, w.at(w.last-age))
+	}
+	for len(r.Counts) > 0 && r.Counts[len(r.Counts)-1] == 0 {
+		r.Counts = r.Counts[:len(r.Counts)-1]
+	}
+	return r
+}
+
+// restore replaces what w counts by a record. That of a process with another
+// window counts as used now.
+func (w *window) restore(r windowRecord, now time.Time) {
+	w.counts, w.sum, w.last = [buckets + 1]int64{}, 0, 0
+	if r.Width != w.width || r.Last > w.number(now)+buckets {
+		w.advance(now)
+		for _, n := range r.Counts {
+			w.addAt(w.last, max(n, 0))
+		}
+		return
+	}
+	w.last = r.Last
+	for age, n := range r.Counts {
+		if age <= buckets {
+			w.addAt(r.Last-int64(age), max(n, 0))
+		}
+	}
+	w.advance(now)
+}
+
+// raise makes each bucket count at least what it does in other.
+func (w *window) raise(other *window) {
+	for age := range int64(buckets + 1) {
+		number := other.last - age
+		if more := other.at(number) - w.at(number); more > 0 {
+			w.addAt(number, more)
+		}
+	}
+}
+
+// spend counts a request with a body of n bytes in the windows. A wait says that
+// there is no room, and in which. It holds the lock but for questions to others.
+func (l *Limiter) spend(ctx context.Context, key string, b *box, now time.Time, n int64) (wait time.Duration, why string) {
+	if b.shared == nil && l.uses != nil &&
+		(b.requests.sum*shareFrom >= b.requests.limit || (b.uploads.sum+n)*shareFrom > b.uploads.limit) {
+		b.shared = l.newShared(now)
+	}
+	for b.shared != nil {
+		now = time.Now()
+		u := b.shared
+		bytes := n == 0 || u.leftBytes >= n && u.byteNumber == u.uploads.number(now)
+		if u.left > 0 && u.number == u.requests.number(now) && bytes {
+			u.left--
+			u.leftBytes -= n
+			break
+		}
+		if wait := u.requests.freeAt(now, 1-min(u.left, 1)).Sub(now); wait > 0 && u.joined {
+			return wait, "request_window"
+		}
+		if u.busy != nil {
+			busy := u.busy
+			l.mu.Unlock()
+			select {
+			case <-ctx.Done():
+			case <-busy:
+			}
+			l.mu.Lock()
+			if ctx.Err() != nil {
+				return spendAgain, "request_window"
+			}
+			continue
+		}
+		u.busy = make(chan struct{})
+		wait, why := l.grant(ctx, key, b, n)
+		close(u.busy)
+		u.busy = nil
+		if wait > 0 {
+			return wait, why
+		}
+	}
+	if b.shared == nil {
+		if wait := b.requests.freeAt(now, 1).Sub(now); wait > 0 {
+			return wait, "request_window"
+		}
+		if wait := b.uploads.freeAt(now, n).Sub(now); n > 0 && wait > 0 {
+			return wait, "upload_window"
+		}
+	}
+	b.requests.add(now, 1)
+	if n > 0 {
+		b.uploads.add(now, n)
+	}
+	return 0, ""
+}
+
+func (l *Limiter) newShared(now time.Time) *sharedUse {
+	u := &sharedUse{
+		requests: newWindow(l.limits.RequestWindow, int64(l.limits.Requests)),
+		uploads:  newWindow(l.limits.UploadWindow, l.limits.UploadBytes),
+	}
+	u.requests.advance(now)
+	u.uploads.advance(now)
+	return u
+}
+
+// grant takes a share of the windows. The lock is given up while others are
+// asked; busy keeps a second grant of the mailbox away.
+func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait time.Duration, why string) {
+	u := b.shared
+	life := max(l.limits.RequestWindow, l.limits.UploadWindow) * (buckets + 2) / buckets
+	for range 16 {
+		l.mu.Unlock()
+		data, revision, err := l.uses.Load(ctx, key)
+		l.mu.Lock()
+		if err != nil {
+			return spendAgain, "request_window"
+		}
+		now := time.Now()
+		next := l.merge(u, b, data, now)
+		share, bytes := next.share(n)
+		wait := next.requests.freeAt(now, 1).Sub(now)
+		why := "request_window"
+		if more := next.uploads.freeAt(now, n).Sub(now); n > 0 && more > wait {
+			wait, why = more, "upload_window"
+		}
+		if wait > 0 {
+			share, bytes = 0, 0
+		}
+		next.requests.add(now, share)
+		next.uploads.add(now, bytes)
+		next.left, next.leftBytes = share, bytes
+		next.number, next.byteNumber = next.requests.number(now), next.uploads.number(now)
+		text, err := json.Marshal(useRecord{ID: next.id, Requests: next.requests.record(), Uploads: next.uploads.record()})
+		if err != nil {
+			return spendAgain, why
+		}
+		l.mu.Unlock()
+		_, ok, err := l.uses.Store(ctx, key, text, revision, life)
+		l.mu.Lock()
+		if err != nil {
+			return spendAgain, why // what may have been stored counts as used
+		}
+		if ok {
+			busy := u.busy
+			*u = next
+			u.busy = busy
+			return max(wait, 0), why
+		}
+	}
+	return spendAgain, "request_window"
+}
+
+// merge is what all used: as it is stored, with what this process knows and the
+// others do not, and without what it was granted and did not use.
+func (l *Limiter) merge(u *sharedUse, b *box, data []byte, now time.Time) sharedUse {
+	next := *l.newShared(now)
+	next.id, next.joined = u.id, true
+	var stored useRecord
+	known := data != nil && json.Unmarshal(data, &stored) == nil
+	if known {
+		next.requests.restore(stored.Requests, now)
+		next.uploads.restore(stored.Uploads, now)
+	}
+	if !known || stored.ID != u.id {
+		// The server has lost what was stored, or this is the first time: nobody
+		// may have written down yet what is known here.
+		if u.joined {
+			next.requests.raise(&u.requests)
+			next.uploads.raise(&u.uploads)
+		}
+		if next.id = stored.ID; !known {
+			next.id = rand.Text()
+		}
+	}
+	if !u.joined {
+		for age := range int64(buckets + 1) {
+			next.requests.addAt(b.requests.last-age, b.requests.at(b.requests.last-age))
+			next.uploads.addAt(b.uploads.last-age, b.uploads.at(b.uploads.last-age))
+		}
+	}
+	next.requests.addAt(u.number, -u.left)
+	next.uploads.addAt(u.byteNumber, -u.leftBytes)
+	return next
+}
+
+// share is how much to take at a time: less when little is left, so that what
+// one process does not use is not missed by the others.
+func (u *sharedUse) share(n int64) (requests, bytes int64) {
+	requests = max(min(u.requests.limit/sharePart, (u.requests.limit-u.requests.sum)/8), 1)
+	if n > 0 {
+		bytes = max(min(u.uploads.limit/sharePart, (u.uploads.limit-u.uploads.sum)/8), n)
+	}
+	return requests, bytes
+}
+
+// Used says what all processes together used of a mailbox, when another one has
+// stored it.
+func (l *Limiter) Used(mailbox string, data []byte) {
+	var stored useRecord
+	if json.Unmarshal(data, &stored) != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	b := l.box(mailbox, now)
+	if b.shared == nil {
+		b.shared = l.newShared(now)
+	}
+	if u := b.shared; u.busy == nil { // else it is about to know better
+		u.requests.restore(stored.Requests, now)
+		u.uploads.restore(stored.Uploads, now)
+		if u.id == "" {
+			u.id = stored.ID
+		}
+	}
+}

@@ -1,0 +1,283 @@
+package jet
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	rnd "math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// DefaultLease is how long a slot stays taken after its holder was last heard
+// of: long enough for a pause of garbage collection, a leader election or a
+// restart of the server, short enough that a dead worker blocks nobody for long.
+const DefaultLease = 15 * time.Second
+
+const (
+	// slotTimeout bounds one request about slots. Whoever waits for it can be
+	// sent away at no cost.
+	slotTimeout = 3 * time.Second
+	// hostWait is what [Options.InProcess] shortens the wait after a restart to:
+	// the other workers are on this machine, and connect again within 0.6 s.
+	hostWait = 2 * time.Second
+	// young is the age of the connector's streams under which one without slots
+	// never had any, and did not lose them.
+	young = 5 * time.Second
+)
+
+// SlotsOptions say whose slots they are.
+type SlotsOptions struct {
+	// App is the app id. Slots of different apps have nothing to do with each
+	// other.
+	App string
+	// Lease replaces [DefaultLease]; it is for tests and in whole seconds. All
+	// workers must have the same.
+	Lease time.Duration
+	// Listener hears what other workers say. Its methods are called from
+	// several goroutines and must return at once. It may be nil.
+	Listener SlotsListener
+}
+
+// SlotsListener hears about mailboxes from the other workers.
+type SlotsListener interface {
+	// Parked says that a mailbox is to be left alone until then.
+	Parked(mailbox string, until time.Time)
+	// Wanted says that another worker waits for a slot of the mailbox.
+	Wanted(mailbox string)
+	// Freed says that another worker gave a slot of the mailbox back.
+	Freed(mailbox string)
+	// Used hands over what another worker stored with [Slots.Store].
+	Used(mailbox string, data []byte)
+}
+
+// Slots are the slots of the mailboxes of one app, shared by all workers on the
+// same streams. Get them with [Conn.Slots], and Close them.
+//
+// A slot is a message on a subject of its own. It is taken by publishing, which
+// the server refuses where there is a message already; it is renewed by
+// replacing the message with compare-and-set three times in a lease; and it is
+// given back by deleting the message. Its time to live is the lease, so that the
+// slots of a dead worker come back by themselves.
+//
+// The stream is in memory. A restarted server knows no slots, and where it
+// stands alone not even the stream, which the workers make again (with
+// ManageStreams; else the operator must). Every holder then takes its own ones again, which it may do while its lease lasts, and for the
+// length of a lease nobody takes another one.
+type Slots struct {
+	conn   *Conn
+	app    string
+	lease  time.Duration
+	id     string // of this holder, in its messages
+	listen SlotsListener
+
+	mu      sync.Mutex
+	held    map[string]*Slot    // by subject
+	pending map[string]struct{} // subjects that are being taken
+	maxSeq  uint64              // the highest sequence that the server gave us
+	epoch   string              // of the stream; empty: not known yet
+	openAt  time.Time           // from then on slots may be taken
+	closed  bool
+
+	checking sync.Mutex // one look at the epoch at a time
+	kick     chan struct{}
+	end      context.CancelFunc
+	ctx      context.Context // of everything that runs behind
+	work     sync.WaitGroup
+	subs     []*nats.Subscription
+
+	lost atomic.Int64
+}
+
+// Slots starts to look after the slots of an app, as part of ctx's life: its
+// end does the same as Close, but does not wait.
+func (c *Conn) Slots(ctx context.Context, o SlotsOptions) (*Slots, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &Slots{
+		conn: c, app: o.App, lease: cmp.Or(o.Lease, DefaultLease), id: rand.Text(), listen: o.Listener,
+		held: map[string]*Slot{}, pending: map[string]struct{}{}, kick: make(chan struct{}, 1), end: cancel, ctx: ctx,
+	}
+	if s.listen != nil {
+		for kind, handle := range map[string]func(mailbox string, m *nats.Msg){"want": s.heardWant, "park": s.heardPark, "use": s.heardUse} {
+			sub, err := c.nc.Subscribe(c.names.ofApp(kind, o.App), func(m *nats.Msg) {
+				if mailbox, ok := c.names.tail(kind, o.App, m.Subject); ok && m.Header.Get(headerFrom) != s.id {
+					handle(mailbox, m)
+				}
+			})
+			if err != nil {
+				s.unsubscribe()
+				cancel()
+				return nil, mark(ctx, err, "listen to slots")
+			}
+			s.subs = append(s.subs, sub)
+		}
+	}
+	s.work.Go(func() { s.run(ctx) })
+	return s, nil
+}
+
+// Close gives all slots back and waits until that is done, or could not be.
+// Nothing may be taken any more.
+func (s *Slots) Close() {
+	s.mu.Lock()
+	s.closed = true
+	held := make([]*Slot, 0, len(s.held))
+	for _, slot := range s.held {
+		held = append(held, slot)
+	}
+	s.mu.Unlock()
+	s.unsubscribe()
+	var all sync.WaitGroup
+	for _, slot := range held {
+		if slot.leave() {
+			all.Go(func() { slot.giveBack(false) })
+		}
+	}
+	all.Wait()
+	s.end()
+	s.work.Wait()
+}
+
+func (s *Slots) unsubscribe() {
+	for _, sub := range s.subs {
+		_ = sub.Unsubscribe() // fails only with the connection
+	}
+	s.subs = nil
+}
+
+// Lost returns how many slots were lost so far: another worker has them, or
+// could have, because this one could not renew them in time.
+func (s *Slots) Lost() int64 { return s.lost.Load() }
+
+// Held returns how many slots this worker holds.
+func (s *Slots) Held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+// Waits returns how long no new slot may be taken, because the server lost them
+// all; zero or less where they may.
+func (s *Slots) Waits() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == "" {
+		return s.lease / 15
+	}
+	return time.Until(s.openAt)
+}
+
+// Take takes one of a mailbox's slots, numbered from 1 to limit, which must be
+// the same for all workers. A nil slot without an error says that none is to be
+// had: not before wait is over, or, where that is zero, because others have
+// them all. It does not wait for one.
+func (s *Slots) Take(ctx context.Context, mailbox string, limit int) (slot *Slot, wait time.Duration, err error) {
+	if s.unknown() {
+		if err := s.check(ctx); err != nil {
+			return nil, 0, err
+		}
+	}
+	if wait := s.Waits(); wait > 0 {
+		return nil, wait, nil
+	}
+	first := rnd.IntN(limit)
+	for i := range limit {
+		number := (first+i)%limit + 1
+		slot, err := s.try(ctx, s.conn.names.slotSubject(s.app, number, mailbox), mailbox)
+		if err != nil {
+			return nil, 0, mark(ctx, err, "take a slot")
+		}
+		if slot != nil {
+			if wait := s.Waits(); wait > 0 { // the server was lost meanwhile
+				slot.Release() //nolint:contextcheck // it must reach the server whatever becomes of the caller
+				return nil, wait, nil
+			}
+			return slot, 0, nil
+		}
+	}
+	return nil, 0, nil
+}
+
+func (s *Slots) unknown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch == ""
+}
+
+// try takes the slot of a subject; nil where somebody has it, also this worker.
+func (s *Slots) try(ctx context.Context, subject, mailbox string) (*Slot, error) {
+	s.mu.Lock()
+	_, held := s.held[subject]
+	_, pending := s.pending[subject]
+	if held || pending || s.closed {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	s.pending[subject] = struct{}{}
+	before, epoch := s.maxSeq, s.epoch
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.pending, subject)
+		s.mu.Unlock()
+	}()
+	slot := &Slot{slots: s, mailbox: mailbox, subject: subject}
+	seq, sent, session, err := s.publish(ctx, subject, nil)
+	if subjectTaken(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	slot.seq, slot.session = seq, session
+	slot.confirm(sent)
+	if seq <= before { // sequences only go back where the server began anew
+		if err := s.check(ctx); err != nil {
+			return nil, err // the slot runs out by itself
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.epoch != epoch && time.Until(s.openAt) > 0 {
+		s.work.Go(func() { slot.giveBack(false) }) //nolint:contextcheck // as in Release
+		return nil, nil
+	}
+	s.held[subject] = slot
+	return slot, nil
+}
+
+// publish stores a message of a slot: a new one, or in place of the one with
+// the sequence after.
+func (s *Slots) publish(ctx context.Context, subject string, after *uint64) (seq uint64, sent time.Time, session uint64, err error) {
+	if !s.conn.nc.IsConnected() {
+		return 0, time.Time{}, 0, errNotConnected
+	}
+	data, err := json.Marshal(holder{Worker: s.id, Taken: time.Now().UTC()})
+	if err != nil {
+		return 0, time.Time{}, 0, err
+	}
+	m := Msg{Subject: subject, Data: data, TTL: s.lease, Header: Header{}}
+	options := []jetstream.PublishOpt{jetstream.WithExpectStream(s.conn.names.SlotsStream())}
+	if after != nil {
+		m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
+		options = append(options, jetstream.WithExpectLastSequencePerSubject(*after))
+	}
+	// The caller's end must not leave a slot behind of which nobody knows.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), slotTimeout)
+	defer cancel()
+	session = s.conn.current(s.conn.nc).number
+	sent = time.Now()
+	ack, err := s.conn.publish(ctx, m.nats(), options...)
+	if err != nil {
+		return 0, time.Time{}, 0, err
+	}
+	s.mu.Lock()
+	s.maxSeq = max(s.maxSeq, ack.Sequence)
+	s.mu.Unlock()
+	return ack.Sequence, sent, session, nil
+}

@@ -1,0 +1,193 @@
+package jet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"outlook-connector/internal/fault"
+)
+
+// What workers tell each other about mailboxes beside the slots themselves.
+// Wishes for slots are plain messages. The others are stored, so that who comes
+// later finds them, and heard at once by who is there: a message that is
+// published to a stream reaches subscribers, too.
+
+// headerFrom names the worker that sent a message, so that it does not hear
+// itself.
+const headerFrom = "Outlook-Worker"
+
+// The words on the subject of wishes.
+const (
+	sayWant = "want"
+	sayFree = "free"
+)
+
+// maxParkNote bounds what is believed of a parking time.
+const maxParkNote = time.Hour
+
+// Want tells the other workers that one waits here for a slot of the mailbox.
+func (s *Slots) Want(mailbox string) { s.say(mailbox, sayWant) }
+
+func (s *Slots) say(mailbox, word string) {
+	m := &nats.Msg{Subject: s.conn.names.want(s.app, mailbox), Data: []byte(word), Header: nats.Header{headerFrom: {s.id}}}
+	if s.conn.nc.IsConnected() {
+		_ = s.conn.nc.PublishMsg(m) // only a wish
+	}
+}
+
+func (s *Slots) heardWant(mailbox string, m *nats.Msg) {
+	switch string(m.Data) {
+	case sayWant:
+		if s.Waits() <= 0 { // else nobody could take what is given back
+			s.listen.Wanted(mailbox)
+		}
+	case sayFree:
+		s.listen.Freed(mailbox)
+	}
+}
+
+// parkNote is the body of a parked mailbox's message.
+type parkNote struct {
+	Wait time.Duration `json:"wait"` // from its storing on
+}
+
+// Park tells all workers, and those that come later, to leave a mailbox alone
+// for a time. It returns at once.
+func (s *Slots) Park(mailbox string, wait time.Duration) {
+	data, err := json.Marshal(parkNote{Wait: wait})
+	if err != nil {
+		return
+	}
+	m := Msg{Subject: s.conn.names.park(s.app, mailbox), Data: data, TTL: wait + time.Second, Header: Header{
+		headerFrom: {s.id}, jetstream.MsgRollup: {jetstream.MsgRollupSubject},
+	}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), slotTimeout)
+		defer cancel()
+		if _, err := s.conn.publish(ctx, m.nats()); err != nil {
+			s.conn.log.WarnContext(ctx, "other workers do not know that a mailbox is to be left alone", "wait", wait, "error", err)
+		}
+	})
+}
+
+func (s *Slots) heardPark(mailbox string, m *nats.Msg) { s.parked(mailbox, m.Data, 0) }
+
+func (s *Slots) parked(mailbox string, data []byte, age time.Duration) {
+	var note parkNote
+	if json.Unmarshal(data, &note) != nil {
+		return
+	}
+	if wait := min(note.Wait, maxParkNote) - max(age, 0); wait > 0 {
+		s.listen.Parked(mailbox, time.Now().Add(wait))
+	}
+}
+
+func (s *Slots) heardUse(mailbox string, m *nats.Msg) { s.listen.Used(mailbox, m.Data) }
+
+// resync reads what was said while nobody listened here.
+func (s *Slots) resync(ctx context.Context) {
+	if s.listen == nil {
+		return
+	}
+	info, err := s.info(ctx, s.conn.names.SlotsStream())
+	if err != nil {
+		s.trouble(ctx, "parked mailboxes cannot be read", err)
+		return
+	}
+	names := s.conn.names
+	for kind, heard := range map[string]func(mailbox string, m *jetstream.RawStreamMsg){
+		"park": func(mailbox string, m *jetstream.RawStreamMsg) { s.parked(mailbox, m.Data, info.TimeStamp.Sub(m.Time)) },
+		"use":  func(mailbox string, m *jetstream.RawStreamMsg) { s.listen.Used(mailbox, m.Data) },
+	} {
+		err := s.conn.each(ctx, names.SlotsStream(), names.ofApp(kind, s.app), 0, func(m *jetstream.RawStreamMsg) bool {
+			if mailbox, ok := names.tail(kind, s.app, m.Subject); ok {
+				heard(mailbox, m)
+			}
+			return true
+		})
+		if err != nil {
+			s.trouble(ctx, "parked mailboxes cannot be read", err)
+		}
+	}
+}
+
+// Load returns what is stored about the use of a mailbox, and its sequence: nil
+// and 0 where nothing is.
+func (s *Slots) Load(ctx context.Context, mailbox string) ([]byte, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	defer cancel()
+	m, err := s.conn.last(ctx, s.conn.names.SlotsStream(), s.conn.names.use(s.app, mailbox))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, mark(ctx, err, "read the use of a mailbox")
+	}
+	return m.Data, m.Sequence, nil
+}
+
+// Store replaces what is stored about the use of a mailbox, if it still has the
+// sequence that Load returned, for as long as life. [ErrConflict] says that it
+// has not.
+func (s *Slots) Store(ctx context.Context, mailbox string, data []byte, after uint64, life time.Duration) (uint64, error) {
+	m := Msg{Subject: s.conn.names.use(s.app, mailbox), Data: data, TTL: life, Header: Header{headerFrom: {s.id}}}
+	if after > 0 {
+		m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
+	}
+	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	defer cancel()
+	ack, err := s.conn.publish(ctx, m.nats(), jetstream.WithExpectLastSequencePerSubject(after))
+	if subjectTaken(err) || wrongSequence(err) {
+		return 0, fault.New(fault.Retry, "%w", ErrConflict).WithCode("conflict")
+	}
+	if err != nil {
+		return 0, mark(ctx, err, "store the use of a mailbox")
+	}
+	return ack.Sequence, nil
+}
+
+// Who returns which mailbox a name means, as far as a worker has said: "" where
+// none has.
+func (s *Slots) Who(ctx context.Context, name string) (mailbox string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	defer cancel()
+	m, err := s.conn.last(ctx, s.conn.names.SlotsStream(), s.conn.names.who(s.app, name))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", mark(ctx, err, "read whose mailbox it is")
+	}
+	return string(m.Data), nil
+}
+
+// Meet says which mailbox a name means, for a time, and returns the answer that
+// all workers have then: the first one that was given. With replace it is
+// always this one.
+func (s *Slots) Meet(ctx context.Context, name, mailbox string, life time.Duration, replace bool) (string, error) {
+	m := Msg{Subject: s.conn.names.who(s.app, name), Data: []byte(strings.Clone(mailbox)), TTL: life, Header: Header{}}
+	if replace {
+		m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
+	}
+	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	defer cancel()
+	_, err := s.conn.publish(ctx, m.nats())
+	switch {
+	case err == nil:
+		return mailbox, nil
+	case subjectTaken(err):
+		return s.Who(ctx, name)
+	}
+	return "", mark(ctx, err, "say whose mailbox it is")
+}
