@@ -25,6 +25,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if job := os.Getenv(jobEnv); job != "" {
+		if err := slotsMain(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())

@@ -32,13 +32,15 @@ type graph struct {
 }
 
 // startGraph starts the sandbox on a free port, with its state in a folder.
-func startGraph(t *testing.T, dir, logs string, people int) *graph {
+func startGraph(t *testing.T, dir, logs string, people int, more ...string) *graph {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	t.Cleanup(transport.CloseIdleConnections)
 	g := &graph{client: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
-	g.process = spawn(t, dir, logs, "sandbox", "sandbox", "--output", "json",
-		"--listen", "127.0.0.1:0", "--mailboxes", fmt.Sprint(people), "--store-dir", "sandbox")
+	g.process = spawn(t, dir, logs, "sandbox", append([]string{
+		"sandbox", "--output", "json",
+		"--listen", "127.0.0.1:0", "--mailboxes", fmt.Sprint(people), "--store-dir", "sandbox",
+	}, more...)...)
 	until(t, 20*time.Second, 10*time.Millisecond, "the sandbox's addresses", func() bool {
 		g.alive()
 		text, err := os.ReadFile(g.stdout)

@@ -40,8 +40,9 @@ type setting struct {
 	// everybody reads the inboxes of all people, which makes several feeds; else
 	// it is that of the one who signs in.
 	everybody bool
-	natsURL   string // an external NATS; empty: embedded
-	extra     string // more publishers, YAML
+	natsURL   string   // an external NATS; empty: embedded
+	extra     string   // more publishers, YAML
+	sandbox   []string // more flags of the sandbox
 }
 
 // person is who signs in; everybody writes to friend.
@@ -59,7 +60,7 @@ func newWorld(t *testing.T, s setting) *world {
 		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
 	}
 	w.config = filepath.Join(w.dir, "outlook-connector.yaml")
-	w.graph = startGraph(t, w.dir, w.logs, s.people)
+	w.graph = startGraph(t, w.dir, w.logs, s.people, s.sandbox...)
 	w.listen = w.freeAddress()
 	// init makes the key; the sample configuration beside it gives way to ours.
 	if _, stderr, code := call(t, w.dir, "init"); code != 0 {
