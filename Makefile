@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test lint demo fuzz prove sdktest bench docs clean
+.PHONY: help build test lint demo fuzz flip hostile prove prove-oidc sdktest bench docs clean
 
 LINT := go tool -modfile=internal/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build ./outlook-connector, static and stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o outlook-connector ./cmd/outlook-connector
@@ -29,11 +29,22 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s)
 
 prove: ## kill -9 the worker 20 times under 2,000 incoming and 500 outgoing mails; two workers on one NATS; prints its figures
 	go test -count=1 -timeout 30m -v -run 'TestProof' ./internal/proof -args -long
+	TOKENSTORE_TEST_KILLS=1000 go test -count=1 -v -run 'KilledInARefresh|CrashPoints' ./tokenstore
+
+prove-oidc: ## sign in, refresh and lose answers at a certified OpenID provider that is not ours; needs node and npm; prints its figures
+	cd internal/proof/oidc && npm ci --no-audit --no-fund
+	go test -count=1 -tags oidc -timeout 15m -v -run '^TestOIDC' ./internal/proof
 
 # One package at a time, because one alone takes 4.5 GB to compile; no vet,
 # because it would read all of the SDK once more.
 sdktest: ## Microsoft's own Go SDK against the sandbox; the first build takes minutes and 4.5 GB
 	cd internal/sandbox/sdktest && go test -count=1 -p 1 -vet=off ./...
+
+hostile: ## throw every hostile request at every template of the sandbox; the tests throw a ninth of them
+	SANDBOX_HOSTILE=all go test -count=1 -v -run 'NothingThatIsThrown|RefusesJunk|WhateverWasDone' ./internal/sandbox
+
+flip: ## flip 10,000 random bits of a token store, one at a time: none may give a wrong value
+	go test -count=1 -v -run TestFlippedBits ./tokenstore -args -flips 10000
 
 bench: ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

@@ -342,7 +342,10 @@ func (c *canaries) search() {
 		}
 		secrets[string(raw)] = "key as bytes"
 	}
-	places := map[string][]byte{"commands and pages": c.said.Bytes(), "messages on nats": c.heard.Bytes()}
+	c.mu.Lock() // messages may still be coming
+	heard := bytes.Clone(c.heard.Bytes())
+	c.mu.Unlock()
+	places := map[string][]byte{"commands and pages": c.said.Bytes(), "messages on nats": heard}
 	for _, root := range []string{c.logs, filepath.Join(c.dir, "data"), filepath.Join(c.dir, "nats")} {
 		if err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
