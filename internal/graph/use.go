@@ -20,6 +20,8 @@ const (
 	sharePart = 200 // of a limit: what is taken at a time, at most
 	// spendAgain is when to ask again after the record could not be read.
 	spendAgain = time.Second
+	// joinTimeout bounds the writing down of what was used before.
+	joinTimeout = 5 * time.Second
 )
 
 // sharedUse is what all processes used of a mailbox, as far as is known here.
@@ -101,7 +103,7 @@ func (l *Limiter) spend(ctx context.Context, key string, b *box, now time.Time, 
 		now = time.Now()
 		u := b.shared
 		bytes := n == 0 || u.leftBytes >= n && u.byteNumber == u.uploads.number(now)
-		if u.left > 0 && u.number == u.requests.number(now) && bytes {
+		if u.busy == nil && u.left > 0 && u.number == u.requests.number(now) && bytes { // else it is being given back
 			u.left--
 			u.leftBytes -= n
 			break
@@ -190,7 +192,10 @@ func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait 
 		_, ok, err := l.uses.Store(ctx, key, text, revision, life)
 		l.mu.Lock()
 		if err != nil {
-			return spendAgain, why // what may have been stored counts as used
+			// What may have been stored counts as used, and what was to be given back
+			// with it is not given back a second time.
+			u.left, u.leftBytes = 0, 0
+			return spendAgain, why
 		}
 		if ok {
 			busy := u.busy
@@ -265,5 +270,27 @@ func (l *Limiter) Used(mailbox string, data []byte) {
 		if u.id == "" {
 			u.id = stored.ID
 		}
+		l.join(mailbox, b)
 	}
+}
+
+// join adds what this process used by itself as soon as it hears that use is
+// written down. To wait for its next request would let the others count without
+// it meanwhile. The caller holds the lock.
+func (l *Limiter) join(key string, b *box) {
+	u := b.shared
+	if l.closed || l.uses == nil || u.joined || b.requests.sum == 0 && b.uploads.sum == 0 {
+		return
+	}
+	busy := make(chan struct{})
+	u.busy = busy
+	l.timers.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), joinTimeout)
+		defer cancel()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.grant(ctx, key, b, 0) // without room it joins all the same; a failure is made good by the next request
+		u.busy = nil
+		close(busy)
+	})
 }

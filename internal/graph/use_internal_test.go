@@ -120,3 +120,34 @@ func TestWindowsAreKeptByProcessesTogether(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatWasUsedBeforeAnybodyWroteItDownCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const requests = 1000
+		b := &board{}
+		for range 2 {
+			l, err := NewLimiter(LimiterOptions{Uses: b, Limits: Limits{Requests: requests, RequestWindow: time.Hour}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.all = append(b.all, l)
+		}
+		use := func(l *Limiter, most int) (n int) {
+			for ; n < most; n++ {
+				done, wait, _ := l.charge(t.Context(), "ann", 0)
+				if wait > 0 {
+					return n
+				}
+				done()
+				synctest.Wait()
+			}
+			return n
+		}
+		few := use(b.all[0], 7) // too few to write down, and no more after that
+		all := few + use(b.all[1], 2*requests)
+		if all > requests || all < requests*99/100 {
+			t.Errorf("%d requests of both, limit %d", all, requests)
+		}
+	})
+}
