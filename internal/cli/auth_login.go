@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"runtime"
 	"time"
@@ -92,8 +94,20 @@ func (a *app) serveLogin(ctx context.Context, c *config.Config, listen string) (
 		tokens.Stop()
 		return nil, nil, err
 	}
+	own, err := ownCertificate(c)
+	if err != nil {
+		tokens.Stop()
+		return nil, nil, err
+	}
+	reach := &http.Client{Timeout: signInTimeout}
+	var served *tls.Config
+	if own != nil { // the browser comes back to an https address
+		served = &tls.Config{Certificates: []tls.Certificate{*own}, MinVersion: tls.VersionTLS12}
+		reach.Transport = ownTransport(own)
+	}
 	server, err := httpd.Listen(ctx, httpd.Options{
-		Listen: listen, Version: buildVersion(), Instance: worker.Instance(c), Checks: &health.Checks{}, Metrics: noMetrics(), Log: log, Logins: logins, Terminal: logins,
+		Listen: listen, TLS: served, Credential: c.HTTP.Credential, Version: buildVersion(), Instance: worker.Instance(c),
+		Checks: &health.Checks{}, Metrics: noMetrics(), Log: log, Logins: logins, Terminal: logins,
 		Status: func(context.Context) httpd.Status {
 			return httpd.Status{Version: buildVersion(), Clients: worker.ClientStatuses(c, tokens.Status())}
 		},
@@ -102,18 +116,22 @@ func (a *app) serveLogin(ctx context.Context, c *config.Config, listen string) (
 		tokens.Stop()
 		return nil, nil, err
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve() }()
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve() }()
 	stop := func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		_ = server.Stop(ctx) // the end page may still be on its way; nothing else is lost
-		if err := <-served; err != nil {
+		if err := <-ended; err != nil {
 			a.complain(err)
 		}
 		tokens.Stop()
 	}
-	return &process{base: server.URL(), client: &http.Client{Timeout: signInTimeout}}, stop, nil
+	base := server.URL()
+	if u, err := url.Parse(base); err == nil {
+		base = u.Scheme + "://" + here(u.Hostname(), u.Port())
+	}
+	return &process{base: base, credential: c.HTTP.Credential.Reveal(), client: reach}, stop, nil
 }
 
 // loginByBrowser signs in with the browser of this machine or, with noBrowser,

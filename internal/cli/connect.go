@@ -67,16 +67,16 @@ func findProcess(ctx context.Context, c *config.Config) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	scheme := "http"
-	if c.HTTP.TLS != nil {
-		scheme = "https"
-	}
 	p := &process{
-		base: scheme + "://" + net.JoinHostPort(host, port), credential: c.HTTP.Credential.Reveal(),
+		base: "http://" + here(host, port), credential: c.HTTP.Credential.Reveal(),
 		client: &http.Client{Timeout: 10 * time.Second},
+	}
+	own, err := ownCertificate(c)
+	if err != nil {
+		return nil, err
+	}
+	if own != nil {
+		p.base, p.client.Transport = "https://"+here(host, port), ownTransport(own)
 	}
 	var live struct{ Program, Instance string }
 	if err := p.get(ctx, "/livez", &live); err == nil && live.Program == httpd.Program && live.Instance != worker.Instance(c) {
@@ -86,6 +86,14 @@ func findProcess(ctx context.Context, c *config.Config) (*process, error) {
 		return nil, fault.New(fault.Fatal, "%w at %s", errNoProcess, p.base).WithHint("start it with: outlook-connector run")
 	}
 	return p, nil
+}
+
+// here is the address by which a listener on this machine is reached.
+func here(host, port string) string {
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func (p *process) get(ctx context.Context, path string, into any) error {

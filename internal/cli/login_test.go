@@ -21,6 +21,7 @@ import (
 
 const (
 	annUPN       = "ann@contoso.example"
+	webRedirect  = "https://connector.example.com/oauth/callback"
 	daemonSecret = "CANARY-daemon-secret"
 )
 
@@ -35,6 +36,7 @@ func newDesk(t *testing.T, client, rest string) *desk {
 	t.Helper()
 	box, err := sandbox.New(sandbox.Apps(
 		sandbox.App{ClientID: sandbox.DefaultClientID},
+		sandbox.App{ClientID: "web-1", RedirectURIs: []string{webRedirect}},
 		sandbox.App{ClientID: "daemon-1", Secret: daemonSecret, Roles: []string{"Mail.Send"}},
 	))
 	if err != nil {

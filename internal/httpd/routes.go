@@ -67,7 +67,11 @@ func (s *Server) oauthStart(w http.ResponseWriter, r *http.Request) {
 	}
 	authorizeURL, state, err := s.opts.Logins.Begin(client)
 	if err != nil {
-		s.failed(w, r, http.StatusNotFound, err)
+		code := http.StatusNotFound
+		if fault.Of(err).Code == "not_owner" {
+			code = http.StatusConflict // another process takes sign-ins, and the hint says which
+		}
+		s.failed(w, r, code, err)
 		return
 	}
 	//nolint:gosec // Secure follows the scheme: a loopback http redirect address cannot carry Secure cookies in every browser
