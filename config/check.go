@@ -29,7 +29,7 @@ func (d *document) check(c *Config) {
 	d.checkTokenStore(&c.TokenStore)
 	d.checkHTTP(&c.HTTP)
 	if c.Telemetry.OTLPEndpoint != "" {
-		d.unavailable("telemetry.otlp_endpoint", "remove it; metrics are on /metrics", "otlp_endpoint")
+		d.checkAddress("telemetry.otlp_endpoint", c.Telemetry.OTLPEndpoint)
 	}
 	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	d.oneOf("log.format", c.Log.Format, "auto", "json", "text")
@@ -144,6 +144,8 @@ func (d *document) checkAddress(path, value string) {
 		d.add(path, "use https", "%s: %s is plain http, which is accepted for loopback addresses only", key, d.quote(path, value))
 	case u.Scheme != "https" && u.Scheme != "http":
 		d.add(path, "use https", "%s: %s is not an https address", key, d.quote(path, value))
+	case key == "authorize_url" && u.Fragment == "":
+		// Some servers want a query there, such as prompt=consent.
 	case u.Fragment != "" || u.RawQuery != "" || u.ForceQuery:
 		d.add(path, "end the address with its path", "%s: %s has more than a path behind its host", key, d.quote(path, value))
 	}

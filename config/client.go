@@ -14,8 +14,9 @@ type Client struct {
 	// The national cloud of the tenant: global (also US GCC), usgov (GCC High),
 	// usgov_dod or china. It decides the addresses below. Default global.
 	Cloud string `yaml:"cloud" jsonschema:"enum=global,enum=usgov,enum=usgov_dod,enum=china"`
-	// The authorization endpoint, where it is not the cloud's. All addresses are
-	// https; http is accepted for loopback addresses.
+	// The authorization endpoint, where it is not the cloud's; it may have a query,
+	// such as ?prompt=consent. All addresses are https; http is accepted for
+	// loopback addresses.
 	AuthorizeURL string `yaml:"authorize_url,omitempty"`
 	// The token endpoint, where it is not the cloud's.
 	TokenURL string `yaml:"token_url,omitempty"`

@@ -148,7 +148,10 @@ type ServerTLS struct {
 
 // Telemetry is where traces go.
 type Telemetry struct {
-	// The address of an OTLP/HTTP collector. Not available in this version.
+	// The address of an OTLP/HTTP collector that takes the traces, such as
+	// http://127.0.0.1:4318: https, or http on loopback; /v1/traces is added
+	// where it does not end so. Headers for it come from the environment,
+	// OTEL_EXPORTER_OTLP_HEADERS. Without it nothing is traced.
 	OTLPEndpoint string `yaml:"otlp_endpoint,omitempty"`
 }
 

@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -25,6 +26,8 @@ func readAccount(idToken string) Account {
 		TID               string `json:"tid"`
 		OID               string `json:"oid"`
 		PreferredUsername string `json:"preferred_username"`
+		Email             string `json:"email"`
+		Subject           string `json:"sub"`
 		Name              string `json:"name"`
 	}
 	if json.Unmarshal(payload, &claims) != nil {
@@ -32,7 +35,9 @@ func readAccount(idToken string) Account {
 	}
 	return Account{
 		Tenant: printable(claims.TID), ObjectID: printable(claims.OID),
-		UPN: printable(claims.PreferredUsername), Name: printable(claims.Name),
+		// Servers other than Entra may say less; a person wants to see some name.
+		UPN:  printable(cmp.Or(claims.PreferredUsername, claims.Email, claims.Subject)),
+		Name: printable(claims.Name),
 	}
 }
 

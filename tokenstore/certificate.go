@@ -35,8 +35,9 @@ type certificateProof struct {
 	client *Client
 	log    *slog.Logger
 
-	mu   sync.Mutex
-	last *keyPair
+	mu      sync.Mutex
+	last    *keyPair
+	problem string // with the files, as last logged: who shows the status looks often
 }
 
 // keyPair is a certificate with its key.
@@ -79,11 +80,14 @@ func (p *certificateProof) pair(now time.Time) (*keyPair, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
-		p.last = pair
+		p.last, p.problem = pair, ""
 		return pair, nil
 	}
 	if p.last != nil && p.last.good(now) == nil {
-		p.log.Warn("new certificate not used, the earlier one is still good", "client", p.client.Name, "error", err)
+		if text := err.Error(); text != p.problem {
+			p.problem = text
+			p.log.Warn("new certificate not used, the earlier one is still good", "client", p.client.Name, "error", err)
+		}
 		return p.last, nil
 	}
 	return nil, p.client.unproven(err, "Check certificate.cert_file and certificate.key_file of client %s; the certificate must be uploaded to the app registration too.", p.client.Name)

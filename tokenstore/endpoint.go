@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/oauth2"
 
 	"outlook-connector/internal/seal"
@@ -41,18 +42,19 @@ type endpoint struct {
 	client  *Client
 	http    *http.Client
 	log     *slog.Logger
+	tracer  trace.Tracer // nil: off
 	proof   prover       // nil for a public client
 	failing atomic.Int64 // requests in a row that gave no token
 }
 
 // newEndpoint returns the endpoint of a client. A nil transport means our own,
-// and a nil log none.
-func newEndpoint(c *Client, transport http.RoundTripper, log *slog.Logger) *endpoint {
+// and a nil log or tracer none.
+func newEndpoint(c *Client, transport http.RoundTripper, log *slog.Logger, tracer trace.Tracer) *endpoint {
 	if transport == nil {
 		transport = newTransport()
 	}
 	e := &endpoint{
-		client: c, log: cmp.Or(log, slog.New(slog.DiscardHandler)),
+		client: c, log: cmp.Or(log, slog.New(slog.DiscardHandler)), tracer: tracer,
 		http: &http.Client{
 			Transport: pinned{hosts: []string{c.tokenHost(), hostOf(c.DeviceURL)}, next: transport},
 			Timeout:   tokenTimeout,

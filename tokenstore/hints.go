@@ -1,6 +1,9 @@
 package tokenstore
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // signInHint is what a person does about a grant that is gone.
 func signInHint(client string) string {
@@ -107,4 +110,14 @@ func usually(numbers []int) string {
 		}
 	}
 	return ""
+}
+
+// noRefreshHint is what to do about a sign-in that gave no refresh token.
+func (c *Client) noRefreshHint() string {
+	if !slices.Contains(c.Scopes, "offline_access") {
+		return fmt.Sprintf("Add offline_access to scopes of client %s, then run: outlook-connector auth login %s", c.Name, c.Name)
+	}
+	// https://openid.net/specs/openid-connect-core-1_0.html#OfflineAccess
+	return fmt.Sprintf("The sign-in server gave none although offline_access was asked for. Some give one only when they ask the person anew: "+
+		"put ?prompt=consent behind authorize_url of client %s, then run: outlook-connector auth login %s", c.Name, c.Name)
 }

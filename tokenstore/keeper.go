@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"outlook-connector/internal/fault"
 )
@@ -54,6 +55,8 @@ type KeeperOptions struct {
 	// with, and an error while refresh tokens must not be used. Nil where there
 	// is no lease: records keep the newest epoch in the vault.
 	Epoch func() (uint64, error)
+	// Tracer makes a span of each token request; nil is off.
+	Tracer trace.Tracer
 	// Metrics and Log may be nil.
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -145,7 +148,7 @@ func NewKeeper(o KeeperOptions) (*Keeper, error) {
 		client := clients[c.Name]
 		k.names = append(k.names, c.Name)
 		k.holdings[c.Name] = &holding{
-			client: client, endpoint: newEndpoint(client, o.Transport, k.log), epoch: k.epoch,
+			client: client, endpoint: newEndpoint(client, o.Transport, k.log, o.Tracer), epoch: k.epoch,
 			pause: backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMultiplier(2),
 				backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0)),
 		}
@@ -296,6 +299,10 @@ func (k *Keeper) Adopt(ctx context.Context, grant Grant) error {
 	k.metrics.expires(grant.Client, grant.Expiry)
 	k.log.InfoContext(ctx, "grant saved", "client", grant.Client, "account", grant.Account.UPN, "tenant", grant.Account.Tenant,
 		"replaces", earlier != nil, "refreshable", grant.Refresh != "")
+	if grant.Refresh == "" && !h.client.appOnly() {
+		k.log.WarnContext(ctx, "the grant ends with its token", "client", grant.Client, "expires_in", time.Until(grant.Expiry).Round(time.Second).String(),
+			"hint", h.client.noRefreshHint())
+	}
 	return nil
 }
 

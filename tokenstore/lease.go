@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,6 +108,15 @@ func elapsed(since time.Time) time.Duration {
 // errNoLease says that refresh tokens must not be used now.
 var errNoLease = errors.New("the lease of the token owner is not confirmed")
 
+// unconfirmed is errNoLease with its cause, if one is known, on one line: it is
+// shown in tables.
+func unconfirmed(cause error) error {
+	if cause == nil {
+		return errNoLease
+	}
+	return fmt.Errorf("%w: %w", errNoLease, cause)
+}
+
 // Epoch returns the epoch to save grants under, and an error while refresh
 // tokens must not be used: another process may have become the owner unseen.
 func (l *lease) Epoch() (uint64, error) {
@@ -115,11 +125,7 @@ func (l *lease) Epoch() (uint64, error) {
 	if l.state == leaseHeld && elapsed(l.renewed) < l.stale() {
 		return l.epoch, nil
 	}
-	cause := errNoLease
-	if l.err != nil {
-		cause = errors.Join(errNoLease, l.err)
-	}
-	failure := fault.New(fault.Retry, "no token is refreshed: %w", cause).WithCode("no_lease").
+	failure := fault.New(fault.Retry, "no token is refreshed: %w", unconfirmed(l.err)).WithCode("no_lease").
 		WithHint("Look at the connection to NATS: the processes agree there on the owner of the tokens. Tokens that live are handed out meanwhile.")
 	failure.After = l.length / 15
 	return l.epoch, failure
@@ -309,7 +315,7 @@ func (v leaseView) problem() error {
 		return fault.New(fault.Retry, "%w: %s", ErrNotOwner, v.owner).WithCode("not_owner").
 			WithHint("Sign in and out at the process on %s.", printable(v.owner.Host))
 	case v.late, v.state == leaseUnknown:
-		return fault.New(fault.Retry, "%w", errors.Join(errNoLease, v.err)).WithCode("no_lease").
+		return fault.New(fault.Retry, "%w", unconfirmed(v.err)).WithCode("no_lease").
 			WithHint("Look at the connection to NATS: the processes agree there on the owner of the tokens.")
 	default:
 		return nil

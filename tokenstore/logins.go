@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/oauth2"
 
 	"outlook-connector/internal/fault"
@@ -58,6 +59,8 @@ type LoginsOptions struct {
 	// Transport carries the token requests; nil means our own, see
 	// [KeeperOptions].
 	Transport http.RoundTripper
+	// Tracer makes a span of each token request; nil is off.
+	Tracer trace.Tracer
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -110,7 +113,7 @@ func NewLogins(o LoginsOptions) (*Logins, error) {
 		devices: make(map[string]*device),
 	}
 	for name, client := range clients {
-		l.endpoints[name] = newEndpoint(client, o.Transport, l.log)
+		l.endpoints[name] = newEndpoint(client, o.Transport, l.log, o.Tracer)
 	}
 	return l, nil
 }

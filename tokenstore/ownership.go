@@ -85,7 +85,7 @@ func (s *Shared) openStore(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
-	ko := KeeperOptions{Vault: store, Clients: s.o.Clients, Transport: s.o.Transport, Metrics: s.o.Metrics, Log: s.log}
+	ko := KeeperOptions{Vault: store, Clients: s.o.Clients, Transport: s.o.Transport, Tracer: s.o.Tracer, Metrics: s.o.Metrics, Log: s.log}
 	if s.lease != nil {
 		ko.Epoch = s.lease.Epoch
 	}
@@ -138,11 +138,13 @@ func (s *Shared) lookAtLease(ctx context.Context, now bool) {
 	conflict := lease.view().conflict
 	state := lease.step(ctx, grants, keeper != nil, false)
 	view := lease.view()
-	if state == before && view.owner.Instance == owner.Instance && slices.Equal(conflict, view.conflict) {
-		return
+	same := state == before && view.owner.Instance == owner.Instance && slices.Equal(conflict, view.conflict)
+	if !same || !slices.Equal(owner.Grants, view.owner.Grants) {
+		s.remote.askAgain() // what the owner said is history: there is another one, or somebody signed in there
 	}
-	s.remote.askAgain() // what the last owner said is history
-	s.tell(ctx, before, state, view)
+	if !same {
+		s.tell(ctx, before, state, view)
+	}
 }
 
 // tell logs a change of ownership.

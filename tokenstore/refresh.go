@@ -69,7 +69,7 @@ func (h *holding) obstacle(now time.Time) error {
 			WithCode(h.grant.Reason).WithHint("%s", signInHint(name))
 	case !appOnly && h.grant.Refresh == "":
 		return fault.New(fault.Reauth, "the grant of client %s has no refresh token", name).WithCode("no_refresh_token").
-			WithHint("Add offline_access to scopes of client %s, then run: outlook-connector auth login %s", name, name)
+			WithHint("%s", h.client.noRefreshHint())
 	case now.Before(h.quiet):
 		waiting := *h.failure
 		waiting.After = h.quiet.Sub(now)

@@ -263,7 +263,7 @@ func (r *refusal) fault(client string) *fault.Error {
 	wrapped.After = r.after
 	switch r.verdict() {
 	case transient:
-		if r.code == "" && (r.cause == nil || errors.Is(r.cause, errUnusable)) {
+		if r.code == "" && r.status < 500 && (r.cause == nil || errors.Is(r.cause, errUnusable)) {
 			return wrapped.WithHint("The answer is not that of a sign-in server: check token_url of client %s, and the proxy.", client)
 		}
 		return wrapped.WithHint("The sign-in server does not answer; it is asked again.")

@@ -21,6 +21,8 @@ type tokenAnswer struct {
 	Access  string   `json:"access_token"`
 	Refresh string   `json:"refresh_token"`
 	Life    lifetime `json:"expires_in"`
+	// A token of a type that we do not know must not be used (RFC 6749, 7.1).
+	Type any `json:"token_type"`
 	// These three only inform: of another type than text they are left out.
 	Scope   any    `json:"scope"`
 	IDToken any    `json:"id_token"`
@@ -57,6 +59,9 @@ func (e *endpoint) token(ctx context.Context, form url.Values) (answer, error) {
 	var got tokenAnswer
 	if refused == nil && (json.Unmarshal(reply.body, &got) != nil || got.Access == "") {
 		refused = reply.noTokens()
+	}
+	if kind, given := got.Type.(string); refused == nil && given && !strings.EqualFold(kind, "Bearer") {
+		refused = &refusal{status: reply.status, code: "unsupported_token_type"}
 	}
 	if refused != nil {
 		refused.shown, refused.appOnly = e.client.shown(), e.client.appOnly()
@@ -143,7 +148,7 @@ func (e *endpoint) send(request *http.Request) (*response, *refusal) {
 	return got, nil
 }
 
-// note counts a request and, where that is wanted, logs it: never a header, a
+// note counts a request and, where that is wanted, traces and logs it: never a header, a
 // body or a token.
 func (e *endpoint) note(ctx context.Context, form url.Values, address string, got *response, refused *refusal, took time.Duration, sent int64) {
 	retry := e.failing.Load()
@@ -152,6 +157,9 @@ func (e *endpoint) note(ctx context.Context, form url.Values, address string, go
 		e.failing.Store(0)
 	case !refused.waits():
 		e.failing.Add(1)
+	}
+	if e.tracer != nil {
+		e.trace(ctx, requestSpan{form.Get("grant_type"), address, got, refused, took, sent, retry})
 	}
 	if !e.client.LogRequests {
 		return

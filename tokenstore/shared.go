@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"outlook-connector/internal/fault"
 )
 
@@ -44,6 +46,8 @@ type SharedOptions struct {
 	Every time.Duration
 	// Transport carries the token requests; see [KeeperOptions].
 	Transport http.RoundTripper
+	// Tracer makes a span of each token request; nil is off.
+	Tracer trace.Tracer
 	// Metrics and Log may be nil.
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -300,6 +304,20 @@ func (s *Shared) owned() (*Keeper, error) {
 	default:
 		return nil, s.notOwnerLocked()
 	}
+}
+
+// CanAdopt returns why a sign-in that begins now could not be saved here, or nil:
+// so that nobody signs in for nothing. Adopt looks again.
+func (s *Shared) CanAdopt() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.role() != RoleClient {
+		return nil
+	}
+	if s.keeper != nil && s.lease != nil && len(s.lease.view().owner.Grants) == 0 {
+		return nil // the owner has nothing to lose, so a sign-in makes this process the owner
+	}
+	return s.notOwnerLocked()
 }
 
 // notOwner is the error of what only the owner can do.

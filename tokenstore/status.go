@@ -111,6 +111,28 @@ func (k *Keeper) Status() []ClientStatus {
 	return all
 }
 
+// Accounts returns who signed in at which client, as far as this process is the
+// owner and so knows it; else nil. Unlike Status it reads no file and takes no
+// time, so it may be asked often.
+func (s *Shared) Accounts() map[string]Account {
+	s.mu.RLock()
+	keeper, owner := s.keeper, s.role() == RoleOwner
+	s.mu.RUnlock()
+	if !owner {
+		return nil
+	}
+	accounts := make(map[string]Account)
+	for _, name := range keeper.names {
+		h := keeper.holdings[name]
+		h.mu.Lock()
+		if h.grant != nil && !h.client.appOnly() && !h.grant.appOnly() {
+			accounts[name] = h.grant.Account
+		}
+		h.mu.Unlock()
+	}
+	return accounts
+}
+
 func (h *holding) status(now time.Time) ClientStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()

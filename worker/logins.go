@@ -27,8 +27,12 @@ var (
 // NewLogins returns the sign-ins of the configured clients; grants go to the
 // given token source. granted is called after each; it may be nil.
 func NewLogins(c *config.Config, tokens *tokenstore.Shared, log *slog.Logger, granted func(ctx context.Context, client string)) (Logins, error) {
+	return newLogins(c, tokens, Options{Log: log}, granted)
+}
+
+func newLogins(c *config.Config, tokens *tokenstore.Shared, o Options, granted func(ctx context.Context, client string)) (Logins, error) {
 	logins, err := tokenstore.NewLogins(tokenstore.LoginsOptions{
-		Clients: TokenClients(c), Adopter: tokens, Log: log.With("room", "tokens"),
+		Clients: TokenClients(c), Adopter: tokens, Tracer: o.tracer, Log: o.Log.With("room", "tokens"),
 	})
 	if err != nil {
 		return Logins{}, err
@@ -52,8 +56,11 @@ func (l Logins) Origin(client string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// Begin begins a sign-in in a browser.
+// Begin begins a sign-in in a browser, where its grant could be saved.
 func (l Logins) Begin(client string) (authorizeURL, state string, err error) {
+	if err := l.tokens.CanAdopt(); err != nil {
+		return "", "", err
+	}
 	flow, err := l.logins.Begin(client)
 	if err != nil {
 		return "", "", err
@@ -79,6 +86,9 @@ func (l Logins) Finish(ctx context.Context, state string, query url.Values) (cli
 
 // BeginDevice begins a sign-in with a code for another machine.
 func (l Logins) BeginDevice(ctx context.Context, client string) (httpd.DeviceLogin, error) {
+	if err := l.tokens.CanAdopt(); err != nil {
+		return httpd.DeviceLogin{}, err
+	}
 	flow, err := l.logins.BeginDevice(ctx, client)
 	if err != nil {
 		return httpd.DeviceLogin{}, err

@@ -43,6 +43,7 @@ func graphOptions(c *config.Client, tokens tokenstore.Source, o Options) graph.O
 		Limits:      limitsOf(c),
 		Application: c.AppOnly(),
 		LogRequests: c.LogRequests,
+		Tracer:      o.tracer,
 		Log:         o.Log.With("room", "graph"),
 		Registerer:  o.registerer(),
 	}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"outlook-connector/config"
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/graph"
@@ -65,13 +68,15 @@ func (s commandStream) Dead(ctx context.Context, name string, letter publisher.D
 func jsonHeader() jet.Header { return jet.Header{"content-type": {"application/json"}} }
 
 // runCommands hands the queue's messages to the publisher until ctx ends.
-func runCommands(ctx context.Context, conn *jet.Conn, w *publisher.Worker, parallel int) error {
-	return conn.Commands().Run(ctx, parallel, func(ctx context.Context, m jet.Message) jet.Verdict {
-		name, _, err := conn.Names().ParsePublish(m.Subject)
+func (w *Worker) runCommands(ctx context.Context) error {
+	return w.conn.Commands().Run(ctx, w.parallel, func(ctx context.Context, m jet.Message) jet.Verdict {
+		name, _, err := w.conn.Names().ParsePublish(m.Subject)
 		if err != nil {
 			name = m.Subject // the publisher says that there is none of that name
 		}
-		verdict := w.Handle(ctx, publisher.Message{
+		ctx, end := span(ctx, w.o.tracer, "command", trace.SpanKindConsumer, attribute.String("outlook.publisher", known(w.o.Config, name)))
+		defer end()
+		verdict := w.publisher.Handle(ctx, publisher.Message{
 			Publisher: name, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
 			Header: m.Header, Data: m.Data, Received: m.Received, Deadline: m.Deadline,
 		})

@@ -69,14 +69,10 @@ func newApp(ctx context.Context, conn *jet.Conn, tokens *tokenstore.Shared, o Op
 // accountsOf returns who signed in at these clients, where this process has
 // their grants.
 func accountsOf(tokens *tokenstore.Shared, names []string) map[string]slots.Account {
-	status := tokens.Status()
-	if status.Role != tokenstore.RoleOwner {
-		return nil
-	}
 	accounts := make(map[string]slots.Account)
-	for _, c := range status.Clients {
-		if slices.Contains(names, c.Client) && !c.Granted.IsZero() {
-			accounts[c.Client] = slots.Account{ObjectID: c.Account.ObjectID, UPN: c.Account.UPN}
+	for client, account := range tokens.Accounts() {
+		if slices.Contains(names, client) {
+			accounts[client] = slots.Account{ObjectID: account.ObjectID, UPN: account.UPN}
 		}
 	}
 	return accounts

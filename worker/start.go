@@ -83,6 +83,7 @@ func (w *Worker) startTokens(ctx context.Context) error {
 		Ask:     w.conn.AskToken,
 		Serve:   w.serveTokens,
 		Leases:  w.conn.TokenLease(),
+		Tracer:  w.o.tracer,
 		Metrics: metrics,
 		Log:     log,
 	}
@@ -148,7 +149,7 @@ func (w *Worker) prepareRoles(context.Context) error {
 		if err != nil {
 			return configError(err)
 		}
-		stream := feedStream{w.conn}
+		stream := feedStream{w.conn, w.o.tracer}
 		w.subscriber, err = subscriber.New(subscriber.Options{
 			Subscriptions: subs, Source: w.outlook, Stream: stream, Queue: stream, DeadLetters: stream, Slots: pollSlots{w.outlook},
 			Parallel: feedParallel, Log: w.log.With("room", "subscriber"), Registerer: w.o.registerer(),
@@ -185,7 +186,7 @@ func (w *Worker) startHTTP(ctx context.Context) error {
 		return nil
 	}
 	c := w.o.Config.HTTP
-	logins, err := NewLogins(w.o.Config, w.tokens, w.log, w.granted)
+	logins, err := newLogins(w.o.Config, w.tokens, w.o, w.granted)
 	if err != nil {
 		return err
 	}
@@ -318,7 +319,7 @@ func (w *Worker) runRoles(ctx context.Context) error {
 		roles["subscriber"] = w.subscriber.Run
 	}
 	if w.publisher != nil {
-		roles["publisher"] = func(ctx context.Context) error { return runCommands(ctx, w.conn, w.publisher, w.parallel) }
+		roles["publisher"] = func(ctx context.Context) error { return w.runCommands(ctx) }
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"outlook-connector/config"
 	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
@@ -19,7 +22,8 @@ import (
 // feedStream is JetStream as the subscriber sees it: events, cursors, the
 // queue of feeds and dead letters.
 type feedStream struct {
-	conn *jet.Conn
+	conn   *jet.Conn
+	tracer trace.Tracer // nil: off
 }
 
 var (
@@ -82,6 +86,8 @@ func (s feedStream) Run(ctx context.Context, parallel int, poll func(context.Con
 		if err != nil {
 			return jet.Next{Drop: true} // nothing that this program registers
 		}
+		ctx, end := span(ctx, s.tracer, "poll", trace.SpanKindInternal, attribute.String("outlook.subscription", name.Subscription))
+		defer end()
 		next := poll(ctx, subscriber.Feed{Subscription: name.Subscription, Mailbox: name.Mailbox, Part: name.Part}, data)
 		return jet.Next{After: next.After, Drop: next.Drop}
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"outlook-connector/config"
 	"outlook-connector/internal/health"
@@ -64,6 +65,7 @@ type Options struct {
 	OpenListener bool
 
 	registry *prometheus.Registry
+	tracer   trace.Tracer // nil: off
 	// streamsEvery is another pace for [streamsEvery], for tests; zero is none.
 	streamsEvery time.Duration
 }
@@ -143,7 +145,7 @@ func (w *Worker) Start(ctx context.Context) (err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		w.startNATS, w.startTokens, w.startOutlook, w.prepareRoles, w.startHTTP,
+		w.startTraces, w.startNATS, w.startTokens, w.startOutlook, w.prepareRoles, w.startHTTP,
 	} {
 		if err := step(ctx); err != nil {
 			return err

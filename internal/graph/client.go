@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"outlook-connector/internal/seal"
 )
@@ -73,6 +74,9 @@ type Options struct {
 	Resolve func(ctx context.Context, mailbox string) (key string, wait time.Duration)
 	// LogRequests writes one line per HTTP attempt, without headers and bodies.
 	LogRequests bool
+	// Tracer makes one span per HTTP attempt, with what LogRequests tells; nil is
+	// off and costs nothing. Graph is sent no traceparent.
+	Tracer trace.Tracer
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; it may be nil. Clients may share it.
@@ -92,6 +96,7 @@ type Client struct {
 	resolve     func(ctx context.Context, mailbox string) (key string, wait time.Duration)
 	keys        sync.Map // mailbox → its name for the limits, as last resolved
 	logRequests bool
+	tracer      trace.Tracer // nil: off
 	log         *slog.Logger
 	metrics     *metrics
 }
@@ -130,6 +135,7 @@ func New(o Options) (*Client, error) {
 		limits:      limits,
 		resolve:     o.Resolve,
 		logRequests: o.LogRequests,
+		tracer:      o.Tracer,
 		log:         log,
 		metrics:     m,
 	}, nil

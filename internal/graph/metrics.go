@@ -113,7 +113,7 @@ type logEntry struct {
 	size            int64
 }
 
-// finish counts an attempt and, where wanted, logs it: the path's template and
+// finish counts an attempt and, where wanted, traces and logs it: the path's template and
 // not the path, and neither headers nor bodies.
 func (c *Client) finish(ctx context.Context, e logEntry, err error) {
 	took := time.Since(e.started)
@@ -125,6 +125,9 @@ func (c *Client) finish(ctx context.Context, e logEntry, err error) {
 	c.metrics.duration.WithLabelValues(c.name, e.call.method).Observe(took.Seconds())
 	if mark := fault.Of(err); mark != nil && mark.Kind == fault.Retry && !fault.Stopped(ctx, err) {
 		c.metrics.retries.WithLabelValues(c.name, retryReason(e.status)).Inc()
+	}
+	if c.tracer != nil {
+		c.trace(ctx, e, err)
 	}
 	if !c.logRequests {
 		return

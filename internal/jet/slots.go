@@ -242,12 +242,15 @@ func (s *Slots) try(ctx context.Context, subject, mailbox string) (*Slot, error)
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.epoch != epoch && time.Until(s.openAt) > 0 {
-		s.work.Go(func() { slot.giveBack(false) }) //nolint:contextcheck // as in Release
+	closed, stale := s.closed, s.epoch != epoch && time.Until(s.openAt) > 0
+	if !closed && !stale {
+		s.held[subject] = slot
+	}
+	s.mu.Unlock()
+	if closed || stale {
+		slot.giveBack(false) //nolint:contextcheck // as in Release; here, because Close may wait for nothing new
 		return nil, nil
 	}
-	s.held[subject] = slot
 	return slot, nil
 }
 

@@ -1,6 +1,7 @@
-// Package telemetry sets up what the process tells about itself: its log and
-// its metrics registry. It decides formats and levels; what is logged and
-// counted is each room's own business.
+// Package telemetry sets up what the process tells about itself: its log, its
+// metrics registry and, where wanted, its traces. It decides formats and levels
+// and where things go; what is logged, counted and traced is each room's own
+// business.
 package telemetry
 
 import (

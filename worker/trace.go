@@ -1,0 +1,46 @@
+package worker
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"outlook-connector/config"
+	"outlook-connector/internal/telemetry"
+)
+
+// startTraces comes first and so stops last: the spans of the way down are sent.
+func (w *Worker) startTraces(context.Context) error {
+	traces, err := telemetry.NewTraces(telemetry.TracesOptions{ //nolint:contextcheck // it outlives the start
+		Endpoint: w.o.Config.Telemetry.OTLPEndpoint, Version: w.o.Version, Log: w.log.With("room", "telemetry"),
+	})
+	if err != nil {
+		return configError(err)
+	}
+	if w.o.tracer = traces.Tracer(); w.o.tracer != nil {
+		w.onStop("traces", func(ctx context.Context) error { traces.Stop(ctx); return nil })
+	}
+	return nil
+}
+
+// span begins a piece of work, under which the requests that it makes are shown.
+// Without a tracer it does nothing.
+func span(ctx context.Context, tracer trace.Tracer, name string, kind trace.SpanKind, of attribute.KeyValue) (context.Context, func()) {
+	if tracer == nil {
+		return ctx, func() {}
+	}
+	ctx, s := tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(of))
+	return ctx, func() { s.End() }
+}
+
+// known is the name of a publisher where there is one of that name: what else
+// stands in a subject is the sender's.
+func known(c *config.Config, publisher string) string {
+	for _, p := range c.Publishers {
+		if p.Name == publisher {
+			return publisher
+		}
+	}
+	return ""
+}
