@@ -182,8 +182,10 @@ func TestALostAnswerLosesNoSlot(t *testing.T) {
 func TestAfterARestartSlotsAreTakenAgainByWhoHasThem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := slots(t, w.connect())
-	b := slots(t, w.connect())
+	// Longer than a busy machine takes to connect again, as the real one is.
+	long := func(o *jet.SlotsOptions) { o.Lease = 5 * time.Second }
+	a := slots(t, w.connect(), long)
+	b := slots(t, w.connect(), long)
 	held := takeAll(t, a, "me")
 	take(t, b, "other") // so that it has seen the stream
 	w.stop()
