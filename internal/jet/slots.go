@@ -20,9 +20,6 @@ import (
 const DefaultLease = 15 * time.Second
 
 const (
-	// slotTimeout bounds one request about slots. Whoever waits for it can be
-	// sent away at no cost.
-	slotTimeout = 3 * time.Second
 	// hostWait is what [Options.InProcess] shortens the wait after a restart to:
 	// the other workers are on this machine, and connect again within 0.6 s.
 	hostWait = 2 * time.Second
@@ -271,7 +268,7 @@ func (s *Slots) publish(ctx context.Context, subject string, after *uint64) (seq
 		options = append(options, jetstream.WithExpectLastSequencePerSubject(*after))
 	}
 	// The caller's end must not leave a slot behind of which nobody knows.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), slotTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 	defer cancel()
 	session = s.conn.current(s.conn.nc).number
 	sent = time.Now()
@@ -284,3 +281,8 @@ func (s *Slots) publish(ctx context.Context, subject string, after *uint64) (seq
 	s.mu.Unlock()
 	return ack.Sequence, sent, session, nil
 }
+
+// timeout bounds one request about slots: a fifth of the lease (3 s), so that one
+// lost answer, as at a restart of the server, leaves time to ask again before the
+// lease is over.
+func (s *Slots) timeout() time.Duration { return s.lease / 5 }

@@ -207,7 +207,7 @@ func (s *Slots) wake() {
 func (s *Slots) check(ctx context.Context) error {
 	s.checking.Lock()
 	defer s.checking.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	for range 4 {
 		m, err := s.conn.last(ctx, s.conn.names.SlotsStream(), s.conn.names.slotEpoch())

@@ -73,7 +73,7 @@ func (s *Slots) Park(mailbox string, wait time.Duration) {
 		return
 	}
 	s.work.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), slotTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.timeout())
 		defer cancel()
 		if _, err := s.conn.publish(ctx, m.nats()); err != nil {
 			s.conn.log.WarnContext(ctx, "other workers do not know that a mailbox is to be left alone", "wait", wait, "error", err)
@@ -125,7 +125,7 @@ func (s *Slots) resync(ctx context.Context) {
 // Load returns what is stored about the use of a mailbox, and its sequence: nil
 // and 0 where nothing is.
 func (s *Slots) Load(ctx context.Context, mailbox string) ([]byte, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	m, err := s.conn.last(ctx, s.conn.names.SlotsStream(), s.conn.names.use(s.app, mailbox))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -145,7 +145,7 @@ func (s *Slots) Store(ctx context.Context, mailbox string, data []byte, after ui
 	if after > 0 {
 		m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
 	}
-	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	ack, err := s.conn.publish(ctx, m.nats(), jetstream.WithExpectLastSequencePerSubject(after))
 	if subjectTaken(err) || wrongSequence(err) {
@@ -160,7 +160,7 @@ func (s *Slots) Store(ctx context.Context, mailbox string, data []byte, after ui
 // Who returns which mailbox a name means, as far as a worker has said: "" where
 // none has.
 func (s *Slots) Who(ctx context.Context, name string) (mailbox string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	m, err := s.conn.last(ctx, s.conn.names.SlotsStream(), s.conn.names.who(s.app, name))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -180,7 +180,7 @@ func (s *Slots) Meet(ctx context.Context, name, mailbox string, life time.Durati
 	if replace {
 		m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
 	}
-	ctx, cancel := context.WithTimeout(ctx, slotTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	_, err := s.conn.publish(ctx, m.nats())
 	switch {

@@ -97,7 +97,7 @@ func (slot *Slot) giveBack(tell bool) {
 		s.mu.Unlock()
 	}()
 	c := s.conn
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), slotTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.timeout())
 	defer cancel()
 	if !c.nc.IsConnected() {
 		return
