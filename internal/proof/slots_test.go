@@ -205,7 +205,7 @@ func TestProofSlots(t *testing.T) {
 	if after < pick(40.0, 90.0) {
 		t.Errorf("%.1f %% of the allowed rate when all was over", after)
 	}
-	if n == 0 {
+	if pick(0, 4) > 0 && n == 0 {
 		t.Error("nothing was done while workers and NATS were killed")
 	}
 }
