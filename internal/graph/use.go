@@ -27,7 +27,9 @@ const (
 // sharedUse is what all processes used of a mailbox, as far as is known here.
 type sharedUse struct {
 	id                string // of the record: another one is a new beginning
+	count             int64  // how often that was stored
 	requests, uploads window
+	began             past // what everybody's use was when the record began
 	joined            bool  // what this process used by itself is in it
 	left, leftBytes   int64 // granted to this process and not used
 	number            int64 // of the bucket of requests in which that was counted
@@ -35,13 +37,46 @@ type sharedUse struct {
 	busy              chan struct{} // closed when the grant under way has ended; nil: none is
 }
 
+// past are the windows with which a record began after the server had lost the
+// one before. Processes may know of shares that its first writer had not heard
+// of; by it they can tell those from the ones that are in the record.
+type past struct{ requests, uploads window }
+
 func (u *sharedUse) empty(now time.Time) bool { return u.requests.empty(now) && u.uploads.empty(now) }
 
 // useRecord is a [sharedUse] on its way.
 type useRecord struct {
 	ID       string       `json:"id"`
+	Count    int64        `json:"count"`
 	Requests windowRecord `json:"requests"`
 	Uploads  windowRecord `json:"uploads"`
+	Began    *useBegan    `json:"began,omitempty"` // nil: with nothing, or so long ago that it counts no more
+}
+
+// useBegan is a [past] on its way.
+type useBegan struct {
+	Requests windowRecord `json:"requests"`
+	Uploads  windowRecord `json:"uploads"`
+}
+
+// record is what is stored of the use.
+func (u *sharedUse) record(now time.Time) useRecord {
+	r := useRecord{ID: u.id, Count: u.count, Requests: u.requests.record(), Uploads: u.uploads.record()}
+	if !u.began.requests.empty(now) || !u.began.uploads.empty(now) {
+		r.Began = &useBegan{Requests: u.began.requests.record(), Uploads: u.began.uploads.record()}
+	}
+	return r
+}
+
+// restore replaces what is known of everybody's use by a record.
+func (u *sharedUse) restore(r useRecord, now time.Time) {
+	u.id, u.count = r.ID, r.Count
+	u.requests.restore(r.Requests, now)
+	u.uploads.restore(r.Uploads, now)
+	if r.Began != nil {
+		u.began.requests.restore(r.Began.Requests, now)
+		u.began.uploads.restore(r.Began.Uploads, now)
+	}
 }
 
 // windowRecord is a window, newest bucket first.
@@ -82,12 +117,13 @@ func (w *window) restore(r windowRecord, now time.Time) {
 	w.advance(now)
 }
 
-// raise makes each bucket count at least what it does in other.
-func (w *window) raise(other *window) {
+// addBeyond adds what other counts and began does not, and has began count it.
+func (w *window) addBeyond(other, began *window) {
 	for age := range int64(buckets + 1) {
 		number := other.last - age
-		if more := other.at(number) - w.at(number); more > 0 {
+		if more := other.at(number) - began.at(number); more > 0 {
 			w.addAt(number, more)
+			began.addAt(number, more)
 		}
 	}
 }
@@ -148,13 +184,11 @@ func (l *Limiter) spend(ctx context.Context, key string, b *box, now time.Time, 
 }
 
 func (l *Limiter) newShared(now time.Time) *sharedUse {
-	u := &sharedUse{
-		requests: newWindow(l.limits.RequestWindow, int64(l.limits.Requests)),
-		uploads:  newWindow(l.limits.UploadWindow, l.limits.UploadBytes),
-	}
-	u.requests.advance(now)
-	u.uploads.advance(now)
-	return u
+	requests := newWindow(l.limits.RequestWindow, int64(l.limits.Requests))
+	uploads := newWindow(l.limits.UploadWindow, l.limits.UploadBytes)
+	requests.advance(now)
+	uploads.advance(now)
+	return &sharedUse{requests: requests, uploads: uploads, began: past{requests, uploads}}
 }
 
 // grant takes a share of the windows. The lock is given up while others are
@@ -184,7 +218,8 @@ func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait 
 		next.uploads.add(now, bytes)
 		next.left, next.leftBytes = share, bytes
 		next.number, next.byteNumber = next.requests.number(now), next.uploads.number(now)
-		text, err := json.Marshal(useRecord{ID: next.id, Requests: next.requests.record(), Uploads: next.uploads.record()})
+		next.count++
+		text, err := json.Marshal(next.record(now))
 		if err != nil {
 			return spendAgain, why
 		}
@@ -211,24 +246,21 @@ func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait 
 // others do not, and without what it was granted and did not use.
 func (l *Limiter) merge(u *sharedUse, b *box, data []byte, now time.Time) sharedUse {
 	next := *l.newShared(now)
-	next.id, next.joined = u.id, true
 	var stored useRecord
 	known := data != nil && json.Unmarshal(data, &stored) == nil
 	if known {
-		next.requests.restore(stored.Requests, now)
-		next.uploads.restore(stored.Uploads, now)
+		next.restore(stored, now)
 	}
-	if !known || stored.ID != u.id {
-		// The server has lost what was stored, or this is the first time: nobody
-		// may have written down yet what is known here.
-		if u.joined {
-			next.requests.raise(&u.requests)
-			next.uploads.raise(&u.uploads)
-		}
-		if next.id = stored.ID; !known {
-			next.id = rand.Text()
-		}
+	switch {
+	case !known: // the first time, or the server has lost what was stored
+		next.id = rand.Text()
+		next.requests.addBeyond(&u.requests, &next.began.requests)
+		next.uploads.addBeyond(&u.uploads, &next.began.uploads)
+	case u.id != "" && stored.ID != u.id: // it was lost, and begun anew by somebody else
+		next.requests.addBeyond(&u.requests, &next.began.requests)
+		next.uploads.addBeyond(&u.uploads, &next.began.uploads)
 	}
+	next.joined = true
 	if !u.joined {
 		for age := range int64(buckets + 1) {
 			next.requests.addAt(b.requests.last-age, b.requests.at(b.requests.last-age))
@@ -264,22 +296,29 @@ func (l *Limiter) Used(mailbox string, data []byte) {
 	if b.shared == nil {
 		b.shared = l.newShared(now)
 	}
-	if u := b.shared; u.busy == nil { // else it is about to know better
-		u.requests.restore(stored.Requests, now)
-		u.uploads.restore(stored.Uploads, now)
-		if u.id == "" {
-			u.id = stored.ID
+	u := b.shared
+	switch {
+	case u.busy != nil && u.id == stored.ID: // it is about to know better
+		return
+	case u.busy != nil: // the record was begun anew: does it hold what is being added?
+		if busy := u.busy; !l.closed {
+			l.timers.Go(func() { <-busy; l.Used(mailbox, data) })
 		}
-		l.join(mailbox, b)
+		return
+	case u.id == "" || u.id == stored.ID && u.count < stored.Count:
+		u.restore(stored, now)
 	}
+	l.join(mailbox, b, stored.ID)
 }
 
-// join adds what this process used by itself as soon as it hears that use is
-// written down. To wait for its next request would let the others count without
-// it meanwhile. The caller holds the lock.
-func (l *Limiter) join(key string, b *box) {
+// join adds what is known here alone as soon as it is heard that use is written
+// down in a record: what this process used by itself, or what everybody used as
+// an earlier record told that the server has lost. To wait for the next request
+// would let the others count without it meanwhile. The caller holds the lock.
+func (l *Limiter) join(key string, b *box, id string) {
 	u := b.shared
-	if l.closed || l.uses == nil || u.joined || b.requests.sum == 0 && b.uploads.sum == 0 {
+	alone := !u.joined && (b.requests.sum > 0 || b.uploads.sum > 0)
+	if l.closed || l.uses == nil || !alone && u.id == id {
 		return
 	}
 	busy := make(chan struct{})

@@ -110,13 +110,8 @@ func TestWindowsAreKeptByProcessesTogether(t *testing.T) {
 					sum += s.size
 					most, mostBytes = max(most, n), max(mostBytes, sum)
 				}
-				// A server that forgets takes shares with it that were being counted.
-				limit, byteLimit := int64(requests), int64(bytes)
-				if forget {
-					limit, byteLimit = limit+limit/100, byteLimit+byteLimit/100
-				}
-				if most > limit || mostBytes > byteLimit {
-					t.Errorf("%d requests and %d bytes within %v, limits %d and %d", most, mostBytes, span, limit, byteLimit)
+				if most > requests || mostBytes > bytes {
+					t.Errorf("%d requests and %d bytes within %v, limits %d and %d", most, mostBytes, span, requests, bytes)
 				}
 				if len(all) < 4*requests {
 					t.Errorf("%d requests in five windows of %d", len(all), requests)
