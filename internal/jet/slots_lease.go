@@ -150,36 +150,39 @@ func (slot *Slot) renew(ctx context.Context) error {
 // with the server, in which case it is taken again. The caller holds op.
 func (slot *Slot) recover(ctx context.Context) error {
 	s := slot.slots
-	ours, found, err := slot.look(ctx)
-	if err != nil {
-		return err
+	for range 3 {
+		ours, found, err := slot.look(ctx)
+		if err != nil {
+			return err
+		}
+		var after *uint64
+		switch {
+		case ours:
+			after = new(slot.seq)
+		case found:
+			slot.lose()
+			return nil
+		}
+		slot.mu.Lock()
+		over := left(slot.until) <= 0
+		slot.mu.Unlock()
+		if over {
+			slot.lose() // whatever is there runs out by itself
+			return nil
+		}
+		seq, sent, session, err := s.publish(ctx, slot.subject, after)
+		if err == nil {
+			slot.seq, slot.session = seq, session
+			slot.confirm(sent)
+			return nil
+		}
+		if !subjectTaken(err) && !wrongSequence(err) {
+			return err
+		}
+		// By whom? A message of ours may have been stored late, or twice sent: what
+		// is ours must not be given up for lost, or it stands in everybody's way.
 	}
-	var after *uint64
-	switch {
-	case ours:
-		after = new(slot.seq)
-	case found:
-		slot.lose()
-		return nil
-	}
-	slot.mu.Lock()
-	over := left(slot.until) <= 0
-	slot.mu.Unlock()
-	if over {
-		slot.lose() // whatever is there runs out by itself
-		return nil
-	}
-	seq, sent, session, err := s.publish(ctx, slot.subject, after)
-	switch {
-	case err == nil:
-		slot.seq, slot.session = seq, session
-		slot.confirm(sent)
-		return nil
-	case subjectTaken(err):
-		slot.lose()
-		return nil
-	}
-	return err
+	return errors.New("the slot changes as fast as it is looked at")
 }
 
 // lose notes that the slot is not ours any more.
