@@ -29,7 +29,7 @@ type sharedUse struct {
 	id                string // of the record: another one is a new beginning
 	count             int64  // how often that was stored
 	requests, uploads window
-	began             past // what everybody's use was when the record began
+	began             past  // what everybody's use was when the record began
 	joined            bool  // what this process used by itself is in it
 	left, leftBytes   int64 // granted to this process and not used
 	number            int64 // of the bucket of requests in which that was counted
