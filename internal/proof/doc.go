@@ -6,6 +6,7 @@
 // kills hit nothing is a failure, too.
 //
 // The package has no code of its own. The default is a short form for every
-// change; make prove runs the long one and prints its figures. What a room does
-// by itself is left to that room's tests.
+// change; make prove runs the long one and prints its figures, and make
+// prove-oidc the sign-in against an OpenID provider that is not ours. What a room
+// does by itself is left to that room's tests.
 package proof
