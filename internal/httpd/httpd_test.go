@@ -330,6 +330,19 @@ func TestLogoutIsForThisSiteOnly(t *testing.T) {
 	}
 }
 
+func TestAPortThatASiblingHasIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	first := start(t, func(o *httpd.Options) { o.Instance = "one" })
+	address := strings.TrimPrefix(first.url, "http://")
+	second := start(t, func(o *httpd.Options) { o.Listen, o.Instance = address, "one" })
+	if code, _, _ := second.get(t, "/livez", nil); code != 200 || second.url == first.url {
+		t.Errorf("a sibling: %d at %s", code, second.url)
+	}
+	if _, err := httpd.Listen(t.Context(), httpd.Options{Listen: address, Instance: "two"}); err == nil || fault.HintOf(err) == "" {
+		t.Errorf("a process of another configuration: %v", err)
+	}
+}
+
 func TestTakenPort(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

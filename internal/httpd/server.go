@@ -7,8 +7,10 @@ package httpd
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -44,7 +46,8 @@ type Options struct {
 	// Listen is the address, such as 127.0.0.1:8480; port 0 takes a free one.
 	Listen string
 	// FreePortIfTaken takes a free port of the same host where Listen is in
-	// use, instead of failing.
+	// use, instead of failing. Where a process of the same Instance has the port
+	// that happens without it, too.
 	FreePortIfTaken bool
 	// TLS serves https; nil serves http.
 	TLS *tls.Config
@@ -56,7 +59,7 @@ type Options struct {
 	// Version is shown by /livez.
 	Version string
 	// Instance tells processes of different configurations apart; it is shown
-	// by /livez.
+	// by /livez, and by it a process knows a sibling that has its port.
 	Instance string
 	Checks   *health.Checks
 	Metrics  http.Handler
@@ -127,8 +130,12 @@ type FeedStatus struct {
 	Phase        string    `json:"phase,omitempty"`
 	LastPoll     time.Time `json:"last_poll,omitzero"`
 	NextPoll     time.Time `json:"next_poll,omitzero"`
-	Error        string    `json:"error,omitempty"`
-	Hint         string    `json:"hint,omitempty"`
+	// Result is how the last poll ended, and Lag for how many seconds the feed
+	// has been behind.
+	Result string  `json:"result,omitempty"`
+	Lag    float64 `json:"lag_seconds,omitempty"`
+	Error  string  `json:"error,omitempty"`
+	Hint   string  `json:"hint,omitempty"`
 }
 
 // PublisherStatus is a publisher and what it promises.
@@ -154,7 +161,7 @@ type Server struct {
 func Listen(ctx context.Context, opts Options) (*Server, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", opts.Listen)
-	if errors.Is(err, syscall.EADDRINUSE) && opts.FreePortIfTaken {
+	if errors.Is(err, syscall.EADDRINUSE) && (opts.FreePortIfTaken || sibling(ctx, opts)) {
 		host, _, _ := net.SplitHostPort(opts.Listen)
 		listener, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	}
@@ -179,6 +186,43 @@ func Listen(ctx context.Context, opts Options) (*Server, error) {
 		s.listener = tls.NewListener(listener, opts.TLS)
 	}
 	return s, nil
+}
+
+// siblingTimeout bounds the question who has the port.
+const siblingTimeout = 2 * time.Second
+
+// sibling reports whether the port is held by a process of the same deployment,
+// such as a worker that started while nobody owned the tokens, or at the very
+// same moment. A stranger on the port is for a person to look at.
+func sibling(ctx context.Context, opts Options) bool {
+	host, port, err := net.SplitHostPort(opts.Listen)
+	if err != nil {
+		return false
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	scheme := "http"
+	transport := &http.Transport{DisableKeepAlives: true}
+	if opts.TLS != nil {
+		scheme = "https"
+		// Nothing secret is sent, and the answer decides about a port only.
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as the line above says
+	}
+	ctx, cancel := context.WithTimeout(ctx, siblingTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/livez", nil)
+	if err != nil {
+		return false
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	var live struct{ Program, Instance string }
+	err = json.NewDecoder(io.LimitReader(response.Body, 4<<10)).Decode(&live)
+	return err == nil && live.Program == Program && live.Instance == opts.Instance
 }
 
 // URL returns the root address of the server, without a trailing slash.
