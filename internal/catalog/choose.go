@@ -24,6 +24,9 @@ func (op *Operation) choose(roots []root, given map[string]string) (candidate, e
 	if wanted {
 		given = maps.Clone(given)
 		delete(given, TemplateParam)
+		if rootOf(named) == rootGroup && slices.Contains(roots, rootGroup) {
+			roots = []root{rootGroup} // the id is a group's, then
+		}
 	}
 	templates := op.candidates(given)
 	var tried []candidate

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"strconv"
 	"time"
 )
 
@@ -42,6 +43,16 @@ func (a *answer) requestID() string {
 
 // plainID is what a request-id looks like, and no token does.
 var plainID = regexp.MustCompile(`^[0-9A-Za-z-]{1,40}$`)
+
+// length returns the length that the answer tells, or -1. That of a compressed
+// body is not the one that the reader will see, so net/http takes it away.
+func (a *answer) length() int64 {
+	n, err := strconv.ParseInt(a.header.Get("Content-Length"), 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
 
 func (a *answer) mediaType() string {
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -23,7 +24,7 @@ const maxErrorBody = 64 << 10
 // as it is, and the body it gets is guarded against a stall but not capped.
 func (c *Client) attempt(ctx context.Context, k *call, token Token, repeat bool, read func(*answer) error) error {
 	if !k.free {
-		done, wait, why := c.limits.charge(ctx, k.mailbox, int64(len(k.body)))
+		done, wait, why := c.limits.chargeAll(ctx, k.mailbox, int64(len(k.body)), max(k.parts, 1), max(k.width, 1))
 		if wait > 0 {
 			return &fault.Error{Kind: fault.Retry, After: wait, Code: why, Err: fmt.Errorf(
 				"%s %s: not sent: %s leaves this mailbox alone for %v", k.method, k.template, why, wait.Round(time.Millisecond))}
@@ -33,7 +34,8 @@ func (c *Client) attempt(ctx context.Context, k *call, token Token, repeat bool,
 	owner := ctx
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
-	ctx, cancel := context.WithTimeoutCause(ctx, c.http.Timeout, fmt.Errorf("no complete answer within %v", c.http.Timeout))
+	limit := cmp.Or(k.timeout, c.http.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no complete answer within %v", limit))
 	defer cancel()
 
 	var sent atomic.Bool
@@ -58,7 +60,9 @@ func (c *Client) attempt(ctx context.Context, k *call, token Token, repeat bool,
 	a := &answer{status: resp.StatusCode, header: resp.Header, body: guarded, clientRequestID: id, secret: token}
 	entry.status, entry.requestID = a.status, a.requestID()
 	if a.status >= 200 && a.status < 300 {
-		c.limits.calm(k.mailbox)
+		if k.parts == 0 { // the answer of a batch says nothing about its parts
+			c.limits.calm(k.mailbox)
+		}
 		err = ownEnd(owner, ctx, read(a))
 	} else {
 		err = c.failure(k, a)

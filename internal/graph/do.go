@@ -57,7 +57,7 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	started := time.Now()
 	err = c.run(ctx, k, func(a *answer) error {
 		var err error
-		out, err = c.whole(k, a)
+		out, err = c.whole(k, a, c.http.MaxBody)
 		return err
 	}, func() { started = time.Now() })
 	if err != nil {
@@ -67,8 +67,8 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	return out, nil
 }
 
-// whole reads the body of a success.
-func (c *Client) whole(k *call, a *answer) (*Response, error) {
+// whole reads the body of a success, of at most limit bytes.
+func (c *Client) whole(k *call, a *answer, limit int64) (*Response, error) {
 	out := &Response{
 		Status: a.status, Header: make(http.Header), Date: a.date(),
 		RequestID: a.requestID(), ClientRequestID: a.clientRequestID,
@@ -78,7 +78,7 @@ func (c *Client) whole(k *call, a *answer) (*Response, error) {
 			out.Header[name] = values
 		}
 	}
-	body, err := io.ReadAll(&capped{from: a.body, left: c.http.MaxBody})
+	body, err := io.ReadAll(&capped{from: a.body, left: limit})
 	if err == nil && a.html() && !strings.HasSuffix(k.template, "/$value") { // an attachment may be one
 		err = errors.New("the body is a web page")
 	}

@@ -127,6 +127,12 @@ func (b *box) closedUntil(now time.Time) time.Time {
 // says that it must not be sent yet, and why tells the code for the error; else
 // done must be called when the request has ended.
 func (l *Limiter) charge(ctx context.Context, key string, n int64) (done func(), wait time.Duration, why string) {
+	return l.chargeAll(ctx, key, n, 1, 1)
+}
+
+// chargeAll is charge for a batch: it counts as so many requests, of which width
+// run at once, each in a slot.
+func (l *Limiter) chargeAll(ctx context.Context, key string, n int64, requests, width int) (done func(), wait time.Duration, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -134,20 +140,34 @@ func (l *Limiter) charge(ctx context.Context, key string, n int64) (done func(),
 	if wait := b.parked.Sub(now); wait > 0 {
 		return nil, wait, "mailbox_parked"
 	}
-	if wait, why := l.spend(ctx, key, b, now, n); wait > 0 {
-		return nil, wait, why
+	if wait := b.roomFor(now, int64(requests)); requests > 1 && wait > 0 {
+		return nil, wait, "request_window" // before any of them is counted
+	}
+	for range requests {
+		if wait, why := l.spend(ctx, key, b, now, n); wait > 0 {
+			return nil, wait, why
+		}
+		n = 0 // the body is there once
 	}
 	// Last, because spending may have taken a moment: a slot that was lost while
 	// this process was frozen is another's by now.
-	if l.prune(b); l.slots != nil && b.flying >= l.usable(b) {
+	if l.prune(b); l.slots != nil && b.flying+width > l.usable(b) || width > 1 && width > b.inUse {
 		return nil, lostAgain, "slot_lost"
 	}
-	b.flying++
+	b.flying += width
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		b.flying--
+		b.flying -= width
 	}, 0, ""
+}
+
+// roomFor returns how long it takes until the window has room for n requests.
+func (b *box) roomFor(now time.Time, n int64) time.Duration {
+	if b.shared != nil {
+		return b.shared.requests.freeAt(now, max(n-b.shared.left, 0)).Sub(now)
+	}
+	return b.requests.freeAt(now, n).Sub(now)
 }
 
 // park is [Client.Park].

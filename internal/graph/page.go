@@ -1,11 +1,13 @@
 package graph
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -70,7 +72,13 @@ func (e *emitError) Unwrap() error { return e.err }
 
 // split hands out the items of an answer and checks its links.
 func (c *Client) split(k *call, a *answer, emit func([]byte) error) (*Page, error) {
-	counted := &capped{from: a.body, left: c.http.MaxPage}
+	ahead := readers.Get().(*bufio.Reader) //nolint:forcetypeassert // nothing else is in there
+	ahead.Reset(a.body)
+	defer func() {
+		ahead.Reset(nil) // the pool must not keep the answer
+		readers.Put(ahead)
+	}()
+	counted := &capped{from: ahead, left: c.http.MaxPage}
 	item := &capped{from: counted, left: c.http.MaxItem}
 	s := splitter{emit: emit, begin: func() { item.left = c.http.MaxItem }}
 	err := s.run(item)
@@ -102,6 +110,10 @@ func (c *Client) split(k *call, a *answer, emit func([]byte) error) (*Page, erro
 		Date: a.date(), RequestID: a.requestID(), ClientRequestID: a.clientRequestID,
 	}, nil
 }
+
+// readers read ahead. The decoder asks for as little as an item at a time, and
+// each of its reads would set the timer that guards the body.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readSize) }}
 
 // splitter cuts a page into its items.
 type splitter struct {

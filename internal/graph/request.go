@@ -98,11 +98,14 @@ type call struct {
 	id       string // of the first attempt
 	deadline func() time.Time
 	rule     linkRule
+	parts    int           // of a batch: how many requests it is; 0 elsewhere
+	width    int           // of a batch: how many of them run at once, each in a slot
+	timeout  time.Duration // of one attempt; 0 means that of the client
 }
 
 // safe reports whether the call has no effect, so that an unknown end of it
-// does no harm.
-func (k *call) safe() bool { return k.method == http.MethodGet || k.method == http.MethodHead }
+// does no harm: a GET, a POST that only reads, a batch of GETs.
+func (k *call) safe() bool { return k.method == http.MethodGet || k.op.Reads() || k.parts > 0 }
 
 // late returns an error if it is too late to send the call. after is the answer
 // to the attempt before, if there was one.

@@ -23,7 +23,7 @@ type people struct {
 func (p *people) Token(context.Context) (graph.Token, error) {
 	if p.current == "" {
 		var err error
-		if p.current, err = p.box.Token(p.upn, "Mail.ReadWrite Mail.Send"); err != nil {
+		if p.current, err = p.box.Token(p.upn, "Mail.ReadWrite Mail.Send Calendars.ReadWrite"); err != nil {
 			return graph.Token{}, err
 		}
 	}
