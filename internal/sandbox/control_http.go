@@ -18,6 +18,7 @@ import (
 func (s *Sandbox) controlRoutes() map[string]func(*http.Request) (any, error) {
 	routes := map[string]func(*http.Request) (any, error){
 		"POST deliver":       s.controlDeliver,
+		"POST act":           s.controlAct,
 		"POST faults":        s.controlAddFault,
 		"GET faults":         func(*http.Request) (any, error) { return s.Rules(), nil },
 		"DELETE faults":      func(*http.Request) (any, error) { s.ClearControls(); return done(), nil },

@@ -40,12 +40,13 @@ type call struct {
 	header   http.Header
 	body     []byte
 	request  *http.Request
-	spent    int64   // resource units of the directory,
-	used     float64 // and how full its bucket is; see limits_directory.go
-	me       bool    // addressed as /me
-	part     bool    // of a batch
-	base     string  // scheme and host for links
-	path     string  // the path as it was asked for, escaped
+	spent    int64       // resource units of the directory,
+	used     float64     // and how full its bucket is; see limits_directory.go
+	me       bool        // addressed as /me
+	part     bool        // of a batch
+	saw      func(Write) // of an act: sees what is written
+	base     string      // scheme and host for links
+	path     string      // the path as it was asked for, escaped
 }
 
 // serveGraph answers one request under /v1.0.

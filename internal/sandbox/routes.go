@@ -8,6 +8,7 @@ import "slices"
 func handRoutes() []route {
 	return slices.Concat(
 		directoryRoutes(),
+		memberRoutes(),
 		peopleRoutes(),
 		placeRoutes(),
 		workHoursRoutes(),

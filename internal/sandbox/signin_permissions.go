@@ -34,7 +34,7 @@ const signinScopes = "openid profile email offline_access"
 // somebody else is reached.
 const sharedScopes = "Mail.ReadBasic.Shared Mail.Read.Shared Mail.ReadWrite.Shared Mail.Send.Shared" +
 	" Calendars.Read.Shared Calendars.ReadWrite.Shared Contacts.Read.Shared Contacts.ReadWrite.Shared" +
-	" Tasks.Read.Shared Tasks.ReadWrite.Shared User.ReadBasic.All"
+	" Tasks.Read.Shared Tasks.ReadWrite.Shared User.ReadBasic.All GroupMember.Read.All"
 
 // knownPermissions are all names that can be asked for.
 var knownPermissions = sync.OnceValue(func() permissions {

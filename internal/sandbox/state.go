@@ -308,7 +308,10 @@ func (s *Sandbox) read(fn func(st *state)) {
 // update calls fn to change the state, and writes what it did to the journal
 // before anybody can see or be told of it. fn checks first and changes then: an
 // error after a change is kept as changed.
-func (s *Sandbox) update(fn func(t *tx) error) error {
+func (s *Sandbox) update(fn func(t *tx) error) error { return s.updateSeen(fn, nil) }
+
+// updateSeen is update for somebody who wants to see each write; nil: nobody.
+func (s *Sandbox) updateSeen(fn func(t *tx) error, saw func(Write)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken != nil {
@@ -317,6 +320,16 @@ func (s *Sandbox) update(fn func(t *tx) error) error {
 	t := &tx{state: s.state, now: time.Now().Unix()}
 	var seen []happening
 	t.watch = s.state.watcher(&seen)
+	if notice := t.watch; saw != nil {
+		t.watch = func(r record) {
+			if notice != nil {
+				notice(r)
+			}
+			if w, ok := s.state.written(r); ok {
+				saw(w)
+			}
+		}
+	}
 	err := fn(t)
 	t.keepTo(s.opts.limits.keep)
 	s.odd.wrote(s.state.seq, time.Now())

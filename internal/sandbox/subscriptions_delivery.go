@@ -205,37 +205,45 @@ func (st *state) watcher(into *[]happening) func(record) {
 		return nil
 	}
 	return func(r record) {
-		box := st.byName[r.Box]
-		if box == nil {
-			return
+		if h, ok := st.happens(r); ok {
+			*into = append(*into, h)
 		}
-		h := happening{box: box, what: "updated"}
-		switch {
-		case r.Message != nil:
-			h.kind, h.message, h.in, h.from = "message", r.Message, r.Message.Folder, r.Message.Folder
-			if old := box.messages[r.Message.Key]; old == nil {
-				h.what = "created"
-			} else {
-				h.from = old.Folder
-			}
-		case r.Drop != nil && box.messages[r.Drop.Key] != nil:
-			h.what, h.kind, h.message = "deleted", "message", box.messages[r.Drop.Key]
-			h.in, h.from = h.message.Folder, h.message.Folder
-		case r.Entity != nil:
-			h.kind, h.entity, h.in, h.from = r.Entity.Type, r.Entity, r.Entity.In, r.Entity.In
-			if old := box.entities[r.Entity.Key]; old == nil {
-				h.what = "created"
-			} else {
-				h.from = old.In
-			}
-		case r.NoEntity != nil && box.entities[r.NoEntity.Key] != nil:
-			h.what, h.entity = "deleted", box.entities[r.NoEntity.Key]
-			h.kind, h.in, h.from = h.entity.Type, h.entity.In, h.entity.In
-		default:
-			return
-		}
-		*into = append(*into, h)
 	}
+}
+
+// happens says what a record, before it is applied, does to a message or an
+// entity; ok is false where it is about neither.
+func (st *state) happens(r record) (h happening, ok bool) {
+	box := st.byName[r.Box]
+	if box == nil {
+		return h, false
+	}
+	h = happening{box: box, what: "updated"}
+	switch {
+	case r.Message != nil:
+		h.kind, h.message, h.in, h.from = "message", r.Message, r.Message.Folder, r.Message.Folder
+		if old := box.messages[r.Message.Key]; old == nil {
+			h.what = "created"
+		} else {
+			h.from = old.Folder
+		}
+	case r.Drop != nil && box.messages[r.Drop.Key] != nil:
+		h.what, h.kind, h.message = "deleted", "message", box.messages[r.Drop.Key]
+		h.in, h.from = h.message.Folder, h.message.Folder
+	case r.Entity != nil:
+		h.kind, h.entity, h.in, h.from = r.Entity.Type, r.Entity, r.Entity.In, r.Entity.In
+		if old := box.entities[r.Entity.Key]; old == nil {
+			h.what = "created"
+		} else {
+			h.from = old.In
+		}
+	case r.NoEntity != nil && box.entities[r.NoEntity.Key] != nil:
+		h.what, h.entity = "deleted", box.entities[r.NoEntity.Key]
+		h.kind, h.in, h.from = h.entity.Type, h.entity.In, h.entity.In
+	default:
+		return h, false
+	}
+	return h, true
 }
 
 // notify queues the notifications of what happened. It needs the lock.
