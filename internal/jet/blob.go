@@ -94,8 +94,7 @@ func (c *Conn) PutBlob(ctx context.Context, data []byte) (name, sum string, err 
 	if err == nil && info.Size == uint64(len(data)) && time.Since(info.ModTime) < reuseBlob {
 		return name, sum, nil
 	}
-	chunk := uint32(min(int64(chunkSize), max(c.nc.MaxPayload()-blobHeadroom, 1<<10)))
-	meta := jetstream.ObjectMeta{Name: object, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunk}}
+	meta := jetstream.ObjectMeta{Name: object, Opts: &jetstream.ObjectMetaOptions{ChunkSize: c.blobChunk()}}
 	if _, err := store.Put(ctx, meta, bytes.NewReader(data)); err != nil {
 		return "", "", mark(ctx, err, "store body of %d bytes", len(data))
 	}

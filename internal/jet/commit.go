@@ -17,7 +17,8 @@ import (
 // Commit stores a page with its cursor, all or nothing, and returns the
 // cursor's new sequence, which is the After of the next page.
 //
-// [ErrFenced] (kind Retry) says that the cursor is not where the page began. Any
+// [ErrFenced] (kind Retry) says that the cursor is not where the page began, or
+// the marker of moves not where it was. Any
 // other error leaves open whether the page was or will be stored (Ambiguous
 // says where it may have been). After each of them read [Conn.Cursor] before
 // going on. That is always safe, because a late write and the next page exclude
@@ -36,7 +37,9 @@ func (c *Conn) Commit(ctx context.Context, p Page) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	seq, err := c.events.do(newWrite(ctx, events, Msg{Subject: p.CursorSubject, Data: p.Cursor}, p.After))
+	w := newWrite(ctx, slices.Concat(p.Segments, events), Msg{Subject: p.CursorSubject, Data: p.Cursor}, p.After)
+	w.moves = p.Moves
+	seq, err := c.events.do(w)
 	return seq, mark(ctx, err, "commit page of %s", p.CursorSubject)
 }
 
@@ -151,9 +154,7 @@ func (k *committer) gather(first *write) (group []*write, left *write) {
 	for {
 		select {
 		case w := <-k.in:
-			// A batch may roll up and fence a subject only once.
-			twice := slices.ContainsFunc(group, func(g *write) bool { return g.fenced.Subject == w.fenced.Subject })
-			if twice || messages+w.messages() > groupMessages || bytes+w.bytes > groupBytes {
+			if slices.ContainsFunc(group, w.apart) || messages+w.messages() > groupMessages || bytes+w.bytes > groupBytes {
 				return group, w
 			}
 			group = append(group, w)
@@ -263,7 +264,17 @@ func (k *committer) settle(group []*write, cause error) (open []*write) {
 			w.finish(0, e)
 			continue
 		}
-		if seq != w.after {
+		fenced := seq != w.after
+		if !fenced && w.moves != nil {
+			at, err := k.conn.Moved(context.WithoutCancel(w.ctx), w.moves.Subject)
+			if err != nil {
+				unreadable = err
+				w.finish(0, err)
+				continue
+			}
+			fenced = at != w.moves.After
+		}
+		if fenced {
 			w.finish(0, &fault.Error{Kind: fault.Retry, Code: "fenced", Err: ErrFenced})
 			continue
 		}
@@ -278,6 +289,7 @@ func (k *committer) publish(group []*write) (uint64, error) {
 	for _, w := range group {
 		messages = append(messages, w.batch(k.stream, k.rollup)...)
 	}
+	defer recycle(messages) // the client has copied them by then
 	var last uint64
 	err := k.conn.do(context.WithoutCancel(k.ctx), func(ctx context.Context) error {
 		if len(messages) == 1 {

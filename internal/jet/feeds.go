@@ -90,11 +90,11 @@ func (f *Feeds) Unregister(ctx context.Context, subject string) error {
 // List returns all registered feeds.
 func (f *Feeds) List(ctx context.Context) ([]Feed, error) {
 	var list []Feed
-	err := f.conn.each(ctx, f.conn.names.FeedsStream(), f.conn.names.subject("feed", ">"), 0, func(m *jetstream.RawStreamMsg) bool {
-		list = append(list, Feed{Subject: m.Subject, Data: m.Data, Registered: m.Time})
+	err := f.Each(ctx, "", func(feed Feed) bool {
+		list = append(list, feed)
 		return true
 	})
-	return list, mark(ctx, err, "list feeds")
+	return list, err
 }
 
 // Run polls feeds as they fall due, at most parallel at a time, until ctx ends.

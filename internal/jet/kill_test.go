@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +56,10 @@ func TestAKilledProcessLosesRepeatsAndTearsNothing(t *testing.T) {
 			t.Errorf("%s: cursor %q (%v), but %d was acknowledged", mailbox, data, err, acked[mailbox])
 		}
 		checkRun(t, stored(t, w, mailbox), at)
+		// Each page had a piece of the index, of the same name as its cursor.
+		if got := pieces(t, c, mailbox); len(got) != at/3 || !slices.Contains(got, fmt.Sprintf("p%d", at)) {
+			t.Errorf("%s: %d pieces at cursor %d", mailbox, len(got), at)
+		}
 		record, _, err := c.Ledger().Load(t.Context(), "p."+mailbox)
 		if n, _ := strconv.Atoi(string(record)); err != nil || n < acked["p."+mailbox] || n > acked["p."+mailbox]+rounds {
 			t.Errorf("record of %s says %q (%v), but %d was acknowledged", mailbox, record, err, acked["p."+mailbox])
@@ -143,10 +148,12 @@ func victimFeed(ctx context.Context, c *jet.Conn, mailbox string, say func(strin
 		}
 	}
 	for {
-		if seq, err = c.Commit(ctx, page(c, mailbox, seq, at+1, at+2, at+3)); err != nil {
+		at += 3
+		p := page(c, mailbox, seq, at-2, at-1, at)
+		p.Segments = []jet.Msg{piece(c, mailbox, fmt.Sprintf("p%d", at), "x")}
+		if seq, err = c.Commit(ctx, p); err != nil {
 			return err
 		}
-		at += 3
 		say(mailbox, at)
 	}
 }

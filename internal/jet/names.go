@@ -29,8 +29,12 @@ type Names struct {
 // prefixes look like.
 var wordPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// partPattern is what [Part] returns.
-var partPattern = regexp.MustCompile(`^(-|[0-9a-f]{16})$`)
+// partPattern is what [Part] returns, and the parts of feeds that follow which
+// folders and which members there are.
+var partPattern = regexp.MustCompile(`^(-|[0-9a-f]{16}|folders|members)$`)
+
+// movedPart stands where indexes have their part: no feed has that one.
+const movedPart = "moved"
 
 const (
 	maxMailbox = 320 // 64 before the @, 255 after it: https://www.rfc-editor.org/rfc/rfc3696#section-3
@@ -119,6 +123,30 @@ func (n Names) Events(subscription, mailbox string) (string, error) {
 // Cursor is the subject of the place a feed has reached.
 func (n Names) Cursor(subscription, part, mailbox string) (string, error) {
 	return n.ofFeed("cursor", subscription, part, mailbox)
+}
+
+// Index is the subject of a piece of a feed's index. The segment is the piece's
+// id; "*" gives the filter for all of them.
+func (n Names) Index(subscription, part, segment, mailbox string) (string, error) {
+	if !partPattern.MatchString(part) {
+		return "", badSubject("part %q is not what Part returns", part)
+	}
+	return n.withMailbox(mailbox, word{"index", true}, word{subscription, false}, word{part, true}, word{segment, segment == "*"})
+}
+
+// Moved is the subject of the marker of items that moved between the folders of
+// a subscription in a mailbox.
+func (n Names) Moved(subscription, mailbox string) (string, error) {
+	return n.withMailbox(mailbox, word{"index", true}, word{subscription, false}, word{movedPart, true}, word{"0", true})
+}
+
+// segmentOf returns the id in a subject that Index built.
+func (n Names) segmentOf(subject string) string {
+	tokens := strings.SplitN(strings.TrimPrefix(subject, n.subject("index")+"."), ".", 4)
+	if len(tokens) < 4 {
+		return ""
+	}
+	return tokens[2]
 }
 
 // Feed is the subject of a feed's message in the queue of polls.

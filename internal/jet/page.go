@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,8 +18,12 @@ import (
 
 const (
 	// MaxPage is the most events one [Page] may have: the server takes 1,000
-	// messages in a batch, and the cursor is one of them.
+	// messages in a batch, and the cursor, the marker and new pieces of the index
+	// are among them.
 	MaxPage = 990
+
+	// maxBatch is the server's limit.
+	maxBatch = 1000
 
 	// groupMessages and groupBytes bound what pages of several feeds make up
 	// together. Larger batches gain nothing and hold the stream's lock longer:
@@ -45,11 +50,15 @@ type Msg struct {
 	TTL time.Duration
 }
 
-// Page is what is stored at once or not at all: a page of events and the
-// cursor behind it.
+// Page is what is stored at once or not at all: a page of events, the pieces of
+// the index that are new with it, and the cursor behind it.
 type Page struct {
 	// Events may be empty: then only the cursor moves.
 	Events []Msg
+	// Segments are the pieces, on subjects of [Names.Index].
+	Segments []Msg
+	// Moves is a second fence; nil: none.
+	Moves *Moves
 	// CursorSubject says which cursor the page moves, see [Names.Cursor].
 	CursorSubject string
 	// Cursor is its new content.
@@ -60,19 +69,35 @@ type Page struct {
 	After uint64
 }
 
+// Moves is the marker of moves as a page needs it.
+type Moves struct {
+	// Subject is built by [Names.Moved].
+	Subject string
+	// After is the sequence that [Conn.Moved] gave before the page was read: the
+	// page is stored only where the marker still stands there. A page with
+	// neither events nor segments nor Mark is not held up, because it tells
+	// nobody anything.
+	After uint64
+	// Mark writes the marker anew, so that every page that was read before is
+	// refused.
+	Mark bool
+}
+
 // commitHeader marks a stored cursor or record with the call that wrote it. It
 // is how a caller that got no answer finds out that its write was stored,
 // where another's might have had the same content.
 const commitHeader = "Outlook-Commit"
 
 // write is one atomic change on its way: any messages and, last, the one that
-// is fenced. Cursor last, because a batch that a power cut tears then leaves
+// is fenced; before it the marker of moves where it is written, which is fenced,
+// too. Cursor last, because a batch that a power cut tears then leaves
 // events without their cursor, which are told again, and never a cursor whose
 // events are lost.
 type write struct {
 	ctx    context.Context
 	id     string // unique, in commitHeader
-	events []Msg
+	events []Msg  // and pieces of the index
+	moves  *Moves
 	fenced Msg
 	after  uint64
 	bytes  int
@@ -94,7 +119,24 @@ func newWrite(ctx context.Context, events []Msg, fenced Msg, after uint64) *writ
 }
 
 // messages is how many messages the write has.
-func (w *write) messages() int { return len(w.events) + 1 }
+func (w *write) messages() int {
+	if w.moves != nil && w.moves.Mark {
+		return len(w.events) + 2
+	}
+	return len(w.events) + 1
+}
+
+// apart says that two writes must not be in one batch. A subject may be rolled
+// up and fenced only once, and it cannot be fenced where the batch has written
+// it before. Two pages that fence a marker at different places cannot both be
+// right, and the one that is not would have the other one refused.
+func (w *write) apart(o *write) bool {
+	if w.fenced.Subject == o.fenced.Subject {
+		return true
+	}
+	a, b := w.moves, o.moves
+	return a != nil && b != nil && a.Subject == b.Subject && (a.Mark || b.Mark || a.After != b.After)
+}
 
 // finish gives the caller its answer.
 func (w *write) finish(seq uint64, err error) { w.done <- written{seq, err} }
@@ -106,20 +148,47 @@ func (w *write) batch(stream string, rollup bool) []*nats.Msg {
 	for _, m := range w.events {
 		list = append(list, m.nats())
 	}
-	fenced := w.fenced.nats()
-	fenced.Header.Set(commitHeader, w.id)
-	fenced.Header.Set(jetstream.ExpectedStreamHeader, stream)
-	fenced.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.after, 10))
-	if rollup {
-		fenced.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	fence := func(m Msg, after uint64, rollup bool) {
+		n := m.nats()
+		n.Header.Set(commitHeader, w.id)
+		n.Header.Set(jetstream.ExpectedStreamHeader, stream)
+		n.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(after, 10))
+		if rollup {
+			n.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+		}
+		list = append(list, n)
 	}
-	return append(list, fenced)
+	switch {
+	case w.moves == nil:
+	case w.moves.Mark:
+		fence(Msg{Subject: w.moves.Subject}, w.moves.After, true)
+	case len(list) > 0:
+		// Any message may carry the fence of another subject; the cursor has one
+		// of its own.
+		list[0].Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.moves.After, 10))
+		list[0].Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, w.moves.Subject)
+	}
+	fence(w.fenced, w.after, rollup)
+	return list
+}
+
+// headers are maps for messages that were sent and forgotten: a page has a
+// hundred of them, and they were a seventh of all that a worker allocates.
+var headers = sync.Pool{New: func() any { return make(nats.Header) }}
+
+// recycle takes back the headers of messages that nobody uses any more.
+func recycle(messages []*nats.Msg) {
+	for _, m := range messages {
+		clear(m.Header)
+		headers.Put(m.Header)
+		m.Header = nil
+	}
 }
 
 // nats returns the message as the client wants it. The header is never nil:
 // publishing a batch panics on one.
 func (m Msg) nats() *nats.Msg {
-	header := make(nats.Header, len(m.Header)+4)
+	header := headers.Get().(nats.Header) //nolint:forcetypeassert // nothing else is in there
 	maps.Copy(header, m.Header)
 	if m.TTL > 0 {
 		// Whole seconds, at least one: the server refuses less.
@@ -143,14 +212,22 @@ func size(m Msg) int {
 // check refuses a page that the server would refuse, or worse, would spread
 // over several streams.
 func (p Page) check(n Names) error {
-	if len(p.Events) > MaxPage {
+	if len(p.Events) > MaxPage || len(p.Events)+len(p.Segments)+2 > maxBatch {
 		return &fault.Error{Kind: fault.Poison, Code: "page_too_big", Err: ErrPageTooBig, Hint: "ask Graph for smaller pages ($top, or Prefer: odata.maxpagesize)"}
 	}
 	if !strings.HasPrefix(p.CursorSubject, n.subject("cursor")+".") {
 		return badSubject("%q is no subject of a cursor", p.CursorSubject)
 	}
+	if p.Moves != nil && !n.isMoved(p.Moves.Subject) {
+		return badSubject("%q is no subject of a marker", p.Moves.Subject)
+	}
+	for _, m := range p.Segments {
+		if err := n.checkIndex(m.Subject); err != nil {
+			return err
+		}
+	}
 	for _, m := range p.Events {
-		if !strings.HasPrefix(m.Subject, n.subject("event")+".") && !strings.HasPrefix(m.Subject, n.subject("index")+".") {
+		if !strings.HasPrefix(m.Subject, n.subject("event")+".") {
 			return badSubject("%q is no subject of an event", m.Subject)
 		}
 		if _, ok := m.Header[jetstream.MsgIDHeader]; ok {
@@ -166,7 +243,7 @@ func stripped(h nats.Header) Header {
 	header := maps.Clone(Header(h))
 	for _, name := range []string{
 		jetstreamext.BatchIDHeader, jetstreamext.BatchSeqHeader, jetstreamext.BatchCommitHeader,
-		jetstream.ExpectedStreamHeader, jetstream.ExpectedLastSubjSeqHeader, jetstream.MsgRollup, commitHeader,
+		jetstream.ExpectedStreamHeader, jetstream.ExpectedLastSubjSeqHeader, jetstream.ExpectedLastSubjSeqSubjHeader, jetstream.MsgRollup, commitHeader,
 	} {
 		delete(header, name)
 	}

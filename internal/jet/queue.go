@@ -54,8 +54,9 @@ func (q *queue) serve(ctx context.Context) error {
 	defer running.Wait()
 
 	var failing string // the last error, to log each once
+	enough := 1
 	for {
-		free, err := takeSlots(ctx, slots)
+		free, err := takeSlots(ctx, slots, enough)
 		if err != nil {
 			return nil // told to stop
 		}
@@ -71,6 +72,9 @@ func (q *queue) serve(ctx context.Context) error {
 		for range left {
 			slots <- struct{}{}
 		}
+		if enough = 1; left == 0 {
+			enough = q.parallel // there is probably more
+		}
 		if err == nil || ctx.Err() != nil {
 			failing = ""
 			continue
@@ -85,8 +89,15 @@ func (q *queue) serve(ctx context.Context) error {
 	}
 }
 
-// takeSlots waits for one free slot and takes all that are free.
-func takeSlots(ctx context.Context, slots <-chan struct{}) (int, error) {
+// gatherWait is how long a pull is put off so that it asks for more, where the
+// one before got all that it asked for. Without it a busy queue is pulled slot
+// by slot as they become free, and the way to the server and back bounds how
+// many messages come in a second.
+const gatherWait = 2 * time.Millisecond
+
+// takeSlots waits for one free slot, a moment for enough of them, and takes all
+// that are free.
+func takeSlots(ctx context.Context, slots <-chan struct{}, enough int) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err // select would choose at random between this and a free slot
 	}
@@ -95,9 +106,23 @@ func takeSlots(ctx context.Context, slots <-chan struct{}) (int, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	for n := 1; ; n++ {
+	n := 1
+	if enough > 1 {
+		timer := time.NewTimer(gatherWait)
+		defer timer.Stop()
+		for gathering := true; gathering && n < enough; {
+			select {
+			case <-slots:
+				n++
+			case <-timer.C:
+				gathering = false
+			}
+		}
+	}
+	for {
 		select {
 		case <-slots:
+			n++
 		default:
 			return n, nil
 		}

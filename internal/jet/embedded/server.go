@@ -58,6 +58,10 @@ type Options struct {
 	// means what they use already plus 80 % of the free space, so that a full
 	// store is refused with an answer. A full disk gives no answer at all.
 	MaxStore int64
+	// SyncLate syncs the disk every two minutes, as nats-server does by itself,
+	// and not before each answer. It is for measurements: a power cut would lose
+	// what was acknowledged.
+	SyncLate bool
 	// ServerName shows in logs and in `nats server` output; empty means
 	// "outlook-connector".
 	ServerName string
@@ -151,7 +155,7 @@ func boot(ctx context.Context, o Options, at listenAddress, credential Context, 
 		NoSigs:             true,
 		JetStream:          true,
 		StoreDir:           o.StoreDir,
-		SyncAlways:         true, // the default syncs every two minutes, and a power cut then takes all of them
+		SyncAlways:         !o.SyncLate, // the default syncs every two minutes, and a power cut then takes all of them
 		JetStreamMaxMemory: maxMemory,
 		JetStreamMaxStore:  maxStore,
 		MaxPayload:         cmp.Or(o.MaxPayload, DefaultMaxPayload),
