@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/cron"
 )
 
 func (d *document) checkSubscription(path string, s *Subscription, c *Config) {
@@ -16,31 +17,76 @@ func (d *document) checkSubscription(path string, s *Subscription, c *Config) {
 	if op != nil {
 		d.checkMethod(path+".method", s.Method, op)
 	}
-	const only = "mail.message.delta"
-	if op != nil && op.ID != only {
-		d.unavailable(path+".entity", "entity: "+only, "a subscription to "+op.ID)
+	if op != nil && !op.Reads() {
+		d.add(path+".entity", "a publisher; or an entity that reads, which outlook-connector entities lists",
+			"%s writes (%s); a subscription reads", op.ID, op.Method)
 		op = nil
 	}
-	d.checkSubscriptionUnavailable(path, s)
-	d.checkMailboxes(path+".mailboxes", s.Mailboxes, client, false)
+	if d.isMapping(path + ".mailboxes") {
+		d.checkRule(path+".mailboxes", s, op)
+	} else {
+		d.checkMailboxes(path+".mailboxes", s.Mailboxes.List, client, false)
+	}
 	d.checkHeaders(path+".headers", s.Headers)
 	d.checkProgram(path+".request_transform", s.RequestTransform)
 	d.checkProgram(path+".transform", s.Transform)
-	d.atLeastSecond(path+".every", s.Every)
+	d.checkTimes(path, s)
 	d.atLeastSecond(path+".ttl", s.TTL)
+	d.oneOf(path+".attachments", s.Attachments, "none", "list", "inline", "blob")
 	d.checkChanges(path+".changes", s.Changes)
-	if op != nil {
-		d.checkRequest(path, op, s)
-		d.checkSelect(path+".query", s)
+	if op == nil || !d.checkMode(path+".mode", s.Mode, op) {
+		return
 	}
+	d.checkReading(path, s, op)
+	d.checkExtras(path, s, op)
+	d.checkRequest(path, op, s)
+	d.checkStart(path, s, op)
+}
+
+// checkTimes reports when a feed cannot be polled.
+func (d *document) checkTimes(path string, s *Subscription) {
+	at := path + ".every"
+	switch {
+	case s.Cron != "" && d.nodes[at] != nil:
+		d.add(path+".cron", "keep one of them", "cron is given together with every")
+	case s.Cron != "":
+		if _, err := cron.Parse(s.Cron); err != nil {
+			d.addHidden(path+".cron", `five fields in UTC: "0 * * * *" is every full hour, "*/15 8-17 * * mon-fri" office hours`, err)
+		}
+	case !d.isMapping(at):
+		d.atLeastSecond(at, s.Every.Fixed)
+	case !d.failed[at]:
+		d.checkInterval(at, s.Every)
+	}
+}
+
+func (d *document) checkInterval(path string, e Every) {
+	const hint = "every: {min: 10s, max: 10m}"
+	switch {
+	case d.failed[path+".min"] || d.failed[path+".max"]:
+	case e.Min < second:
+		d.add(path+".min", hint, "every: min is less than 1s")
+	case e.Max < e.Min:
+		d.add(path+".max", hint, "every: max is less than min")
+	}
+}
+
+// checkStart reports a start at a time of which nobody could tell what came
+// after it.
+func (d *document) checkStart(path string, s *Subscription, op *catalog.Operation) {
+	if s.Start.At.IsZero() {
+		return
+	}
+	if !slices.Contains([]string{"microsoft.graph.message", "microsoft.graph.post"}, op.Type) || s.Mode == catalog.ModeSingle {
+		d.add(path+".start", "start: now, or start: all", "start: the items of %s are not received, so a time parts nothing", op.ID)
+		return
+	}
+	d.checkSelect(path+".query", s)
 }
 
 // checkSelect reports a $select without the property that a start at a time
 // looks at.
 func (d *document) checkSelect(path string, s *Subscription) {
-	if s.Start.At.IsZero() {
-		return
-	}
 	for name, value := range s.Query {
 		if !strings.EqualFold(strings.TrimPrefix(name, "$"), "select") {
 			continue
@@ -49,73 +95,6 @@ func (d *document) checkSelect(path string, s *Subscription) {
 			return strings.EqualFold(strings.TrimSpace(property), "receivedDateTime")
 		}) {
 			d.add(join(path, name), "add receivedDateTime to it", "%s lacks receivedDateTime, which a start at a time needs", name)
-		}
-	}
-}
-
-// checkSubscriptionUnavailable refuses what subscriptions will be able to do
-// later.
-func (d *document) checkSubscriptionUnavailable(path string, s *Subscription) {
-	switch s.Mode {
-	case "", "delta":
-	case "list", "single":
-		d.unavailable(path+".mode", "mode: delta", "mode: "+s.Mode)
-	default:
-		d.oneOf(path+".mode", s.Mode, "delta")
-	}
-	switch s.Attachments {
-	case "none":
-	case "list", "inline", "blob":
-		d.unavailable(path+".attachments", "attachments: none", "attachments: "+s.Attachments)
-	default:
-		d.oneOf(path+".attachments", s.Attachments, "none")
-	}
-	if len(s.Folders) > 0 {
-		d.unavailable(path+".folders", "path: {mailFolder-id: inbox}, one subscription for each folder", "folders")
-	}
-	if len(s.Payload) > 0 {
-		d.unavailable(path+".payload", "remove it", "payload of a subscription")
-	}
-	if s.Cron != "" {
-		d.unavailable(path+".cron", "every: 30s", "cron")
-	}
-	if s.Hydrate {
-		d.unavailable(path+".hydrate", "hydrate: false", "hydrate: true")
-	}
-	if s.MIME {
-		d.unavailable(path+".mime", "mime: false", "mime: true")
-	}
-	if !s.Paginate {
-		d.unavailable(path+".paginate", "paginate: true", "paginate: false")
-	}
-}
-
-// checkRequest builds the first request of a subscription once, for each of its
-// mailboxes, so that what Graph would refuse is found now.
-func (d *document) checkRequest(path string, op *catalog.Operation, s *Subscription) {
-	if d.hasFailed(path+".path") || d.hasFailed(path+".query") {
-		return
-	}
-	for i, mailbox := range s.Mailboxes {
-		if !validMailbox(mailbox) {
-			continue // reported already
-		}
-		_, err := op.Build(catalog.Params{Mailbox: mailbox, Path: s.Path, Query: s.Query})
-		if err == nil {
-			continue
-		}
-		switch code := codeOf(err); {
-		case code == "mailbox_refused":
-			d.addRefused(fmt.Sprintf("%s.mailboxes[%d]", path, i), nil, op, err)
-		case code == "path_missing" && len(op.PathParams) == 1:
-			d.add(path+".path", fmt.Sprintf("path: {%s: inbox}", op.PathParams[0]), "%s", err)
-			return // the same for every mailbox
-		case strings.HasPrefix(code, "query"):
-			d.addRefused(path+".query", s.Query, op, err)
-			return
-		default:
-			d.addRefused(path+".path", s.Path, op, err)
-			return
 		}
 	}
 }
@@ -138,20 +117,28 @@ func (d *document) addRefused(path string, params map[string]string, op *catalog
 }
 
 func (d *document) checkChanges(path string, changes []string) {
-	all := []string{"created", "updated", "deleted"}
+	if len(changes) == 0 {
+		d.add(path, "changes: [created, updated, deleted]", "changes is empty, so nothing would ever be told")
+		return
+	}
 	for i, change := range changes {
-		if !d.oneOf(fmt.Sprintf("%s[%d]", path, i), change, all...) {
+		if !d.oneOf(fmt.Sprintf("%s[%d]", path, i), change, "created", "updated", "deleted") {
 			return
 		}
 	}
-	sorted := slices.Compact(slices.Sorted(slices.Values(changes)))
-	switch {
-	case len(sorted) != len(changes):
+	if sorted := slices.Compact(slices.Sorted(slices.Values(changes))); len(sorted) != len(changes) {
 		d.add(path, "name each once", "changes names one twice")
-	case !slices.Equal(sorted, []string{"created", "deleted", "updated"}) && !slices.Equal(sorted, []string{"created", "updated"}):
-		// Graph's delta does not tell created from updated.
-		d.unavailable(path, "changes: [created, updated, deleted], or [created, updated]", "changes: ["+strings.Join(changes, ", ")+"]")
 	}
+}
+
+// addHidden reports an error of another package that repeats the value, but not
+// where that came from outside.
+func (d *document) addHidden(path, hint string, err error) {
+	if d.filledIn(path) {
+		d.add(path, hint, "%s: %s is not valid", subject(path), d.written[path])
+		return
+	}
+	d.add(path, hint, "%s", err)
 }
 
 func (d *document) atLeastSecond(path string, value Duration) {

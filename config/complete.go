@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -29,7 +30,7 @@ func (d *document) complete(c *Config) {
 		c.Clients[i].AssertionFile = d.path(c.Clients[i].AssertionFile)
 	}
 	for i := range c.Subscriptions {
-		c.Subscriptions[i].complete()
+		d.completeSubscription(fmt.Sprintf("subscriptions[%d]", i), &c.Subscriptions[i])
 	}
 	for i := range c.Publishers {
 		c.Publishers[i].complete()
@@ -115,18 +116,27 @@ func (c *Client) complete(h *HTTP) {
 	}
 }
 
-func (s *Subscription) complete() {
-	if op, err := catalog.Default().Lookup(s.Entity); err == nil {
+// completeSubscription fills in what follows from the entity.
+func (d *document) completeSubscription(path string, s *Subscription) {
+	op := s.Operation()
+	if op != nil {
 		s.Entity = op.ID
 		if s.Method == "" {
 			s.Method = op.Method
 		}
-		if s.Mode == "" && op.Delta {
-			s.Mode = "delta"
+		if modes := op.Modes(); s.Mode == "" && len(modes) > 0 {
+			s.Mode = modes[0]
 		}
-		if s.Mailboxes == nil {
-			s.Mailboxes = usualMailboxes(op.NeedsMailbox())
+		if s.Mailboxes.List == nil && !d.isMapping(path+".mailboxes") {
+			s.Mailboxes.List = usualMailboxes(op.NeedsMailbox())
 		}
+	}
+	if s.Cron != "" && d.nodes[path+".every"] == nil {
+		s.Every = Every{}
+	}
+	unknown := s.Mode == catalog.ModeList && !s.Paginate || s.Mode == catalog.ModeSingle && op != nil && !isObject(op)
+	if d.nodes[path+".changes"] == nil && unknown {
+		s.Changes = []string{"created", "updated"} // of the rest nobody would know
 	}
 	s.Method = strings.ToUpper(s.Method)
 }

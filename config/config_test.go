@@ -180,7 +180,7 @@ func TestTheSampleLoadsOnceItsEnvironmentIsSet(t *testing.T) {
 	if err != nil {
 		t.Fatalf("unexpected problems:\n%v", err)
 	}
-	if c.Subscriptions[0].Mailboxes[0] != "me" || c.Publishers[0].Delivery != "at_most_once" {
+	if c.Subscriptions[0].Mailboxes.List[0] != "me" || c.Publishers[0].Delivery != "at_most_once" {
 		t.Errorf("unexpected defaults: %+v", c)
 	}
 	if !bytes.HasPrefix(config.Sample(), []byte("# yaml-language-server: $schema=")) {
@@ -237,8 +237,8 @@ publishers:
 		t.Errorf("client (-want +got):\n%s", diff)
 	}
 	wantSubscription := config.Subscription{
-		Name: "inbox", Client: "contoso", Entity: "mail.message.delta", Method: "GET", Mailboxes: []string{"me"}, Mode: "delta",
-		Path: map[string]string{"mailFolder-id": "inbox"}, ImmutableIDs: true, Paginate: true, Every: duration(t, "30s"),
+		Name: "inbox", Client: "contoso", Entity: "mail.message.delta", Method: "GET", Mailboxes: config.Mailboxes{List: []string{"me"}}, Mode: "delta",
+		Path: map[string]string{"mailFolder-id": "inbox"}, ImmutableIDs: true, Paginate: true, Every: config.Every{Fixed: duration(t, "30s")},
 		Changes: []string{"created", "updated", "deleted"}, Attachments: "none", TTL: duration(t, "168h"),
 	}
 	if diff := cmp.Diff(wantSubscription, c.Subscriptions[0]); diff != "" {

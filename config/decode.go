@@ -33,13 +33,12 @@ const (
 // defaulter is a struct that has defaults other than zero.
 type defaulter interface{ setDefaults() }
 
-// notBuilder is a struct with keys of which a form is not built yet.
-type notBuilder interface {
-	notBuilt(key string, kind yaml.Kind) (text, hint string)
-}
-
 // decode fills out from a node. Its problems are added to the document.
 func (d *document) decode(node *yaml.Node, out reflect.Value, path string) {
+	if inner, ok := shorter(node, out); ok {
+		d.decode(node, inner, path)
+		return
+	}
 	node, leave, ok := d.enter(node, path)
 	defer leave()
 	if !ok {
@@ -217,17 +216,6 @@ func (d *document) decodeStruct(node *yaml.Node, out reflect.Value, path string)
 			continue
 		}
 		child := join(path, p.key.Value)
-		if owner, ok := reflect.TypeAssert[notBuilder](out.Addr()); ok {
-			kind := p.value.Kind
-			if kind == yaml.AliasNode {
-				kind = p.value.Alias.Kind
-			}
-			if text, hint := owner.notBuilt(p.key.Value, kind); text != "" {
-				d.nodes[child] = p.value
-				d.add(child, hint, "%s", text)
-				continue
-			}
-		}
 		d.decode(p.value, out.Field(i), child)
 	}
 }

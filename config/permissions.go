@@ -35,9 +35,8 @@ func (p Permission) Grants(scopes []string) bool {
 func (c *Config) Permissions(client *Client) (needed []Permission, unsupported []string) {
 	n := needs{kind: client.kind()}
 	for i := range c.Subscriptions {
-		s := &c.Subscriptions[i]
-		if op, err := catalog.Default().Lookup(s.Entity); err == nil && s.Client == client.Name {
-			n.add(op, "subscription "+s.Name, s.Path, s.Mailboxes, true)
+		if s := &c.Subscriptions[i]; s.Client == client.Name {
+			n.addSubscription(s)
 		}
 	}
 	for i := range c.Publishers {
@@ -71,8 +70,96 @@ type needs struct {
 	unsupported []string
 }
 
+// addSubscription adds what a subscription asks for: its entity, and what it
+// reads beside that.
+func (n *needs) addSubscription(s *Subscription) {
+	op := s.Operation()
+	if op == nil {
+		return
+	}
+	who, mailboxes := "subscription "+s.Name, s.Mailboxes.List
+	if s.Mailboxes.Rule() {
+		mailboxes = []string{"*"} // other people's
+	}
+	n.add(op, who, s.Path, mailboxes, true)
+	for _, id := range s.beside(op) {
+		if more, err := catalog.Default().Lookup(id); err == nil {
+			n.add(more, who, nil, mailboxes, false)
+		}
+	}
+	switch {
+	case s.Mailboxes.Group != "":
+		n.add(catalog.GroupMembers(), who, nil, []string{"me"}, false)
+		n.addNamed("User.ReadBasic.All", who)
+	case s.Mailboxes.Users != "":
+		n.addNamed("User.ReadBasic.All", who)
+	}
+}
+
+// addNamed adds a permission of the directory, for the names of members.
+// https://learn.microsoft.com/graph/api/user-list#permissions
+func (n *needs) addNamed(name, who string) {
+	n.all = append(n.all, Permission{
+		Name: name, For: []string{who},
+		AnyOf: []string{name, "User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+	})
+}
+
+// beside returns the ids of the operations that a subscription uses beside its
+// entity: to find folders, to read single items again (those of which only a
+// part came, and those that are missing, before they are told as deleted),
+// attachments and raw messages.
+func (s *Subscription) beside(op *catalog.Operation) []string {
+	var ids []string
+	if len(s.Folders) > 0 {
+		ids = append(ids, map[string]string{
+			"mailFolder-id": "mail.folder.delta", "contactFolder-id": "contacts.contactFolder.list",
+		}[op.Folder()])
+	}
+	if s.Hydrate || s.Mode != catalog.ModeSingle && slices.Contains(s.Changes, "deleted") {
+		ids = append(ids, single(op))
+	}
+	if s.Attachments != "none" {
+		ids = append(ids, attachmentsOf(op)[s.Attachments]...)
+	}
+	if s.MIME {
+		// It has the attachments in it, and what opens those opens it; the page of
+		// getMime is that of the message, with a permission that hides the body.
+		ids = append(ids, "mail.message.getMime", "mail.messageAttachment.list")
+	}
+	return ids
+}
+
+// single returns the id of the operation that reads one item of a collection,
+// "" where there is none.
+func single(op *catalog.Operation) string {
+	if id, known := map[string]string{
+		"microsoft.graph.message": "mail.message.get", "microsoft.graph.event": "calendar.event.get",
+		"microsoft.graph.contact": "contacts.contact.get",
+	}[op.Type]; known && !ofGroups(op) {
+		return id
+	}
+	return op.ID[:strings.LastIndexByte(op.ID, '.')+1] + "get"
+}
+
+// attachmentsOf returns the operations by which the attachments of an entity's
+// items are read, by the value of attachments; nil where they have none.
+func attachmentsOf(op *catalog.Operation) map[string][]string {
+	prefix := map[string]string{
+		"microsoft.graph.message": "mail.messageAttachment", "microsoft.graph.event": "calendar.eventAttachment",
+		"microsoft.graph.todoTask": "todo.taskAttachment",
+	}[op.Type]
+	if prefix == "" || !op.Collection || ofGroups(op) || strings.HasPrefix(op.ID, "extensions.") {
+		return nil
+	}
+	list := prefix + ".list"
+	return map[string][]string{
+		"list": {list}, "inline": {list, prefix + ".get"}, "blob": {list, prefix + ".getContent"},
+	}
+}
+
 func (n *needs) add(op *catalog.Operation, who string, path map[string]string, mailboxes []string, named bool) {
-	permissions := op.Permissions
+	permissions := op.PermissionsFor(path[catalog.TemplateParam])
 	if _, group := path["group-id"]; group && op.GroupPermissions != nil {
 		permissions = *op.GroupPermissions
 	}

@@ -126,6 +126,7 @@ func cell(text string) string {
 func valueName(t reflect.Type, list bool) string {
 	name := map[string]string{
 		"Duration": "duration", "Rate": "rate", "ByteRate": "rate of bytes", "Start": "start", "Servers": "addresses", "Secret": "secret",
+		"Every": "duration, or {min, max}", "Mailboxes": "list of texts, or {group} or {users}",
 	}[t.Name()]
 	if name == "" {
 		switch t.Kind() {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -117,7 +118,8 @@ func structTypes(t reflect.Type) []reflect.Type {
 
 // isSection reports whether a type is a mapping with keys of its own.
 func isSection(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) &&
+		!reflect.PointerTo(t).Implements(reflect.TypeFor[shorthand]())
 }
 
 // scalarSchema is the schema of the types that read themselves.
@@ -129,6 +131,18 @@ func scalarSchema(t reflect.Type) *generator.Schema {
 	switch t {
 	case reflect.TypeFor[Duration]():
 		return text("^" + duration + "$")
+	case reflect.TypeFor[Every]():
+		return &generator.Schema{AnyOf: []*generator.Schema{
+			text("^" + duration + "$"), object(map[string]*generator.Schema{"min": text("^" + duration + "$"), "max": text("^" + duration + "$")}, "min", "max"),
+		}}
+	case reflect.TypeFor[Mailboxes]():
+		one := &generator.Schema{Type: "string"}
+		return &generator.Schema{AnyOf: []*generator.Schema{
+			{Type: "array", Items: one},
+			object(map[string]*generator.Schema{"group": one}, "group"),
+			object(map[string]*generator.Schema{"users": one}, "users"),
+			{Type: "null"},
+		}}
 	case reflect.TypeFor[Rate]():
 		return text("^[0-9]+/" + duration + "$")
 	case reflect.TypeFor[ByteRate]():
@@ -140,6 +154,15 @@ func scalarSchema(t reflect.Type) *generator.Schema {
 	default:
 		return nil
 	}
+}
+
+// object is the schema of a mapping with these keys and no other.
+func object(keys map[string]*generator.Schema, required ...string) *generator.Schema {
+	properties := generator.NewProperties()
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		properties.Set(key, keys[key])
+	}
+	return &generator.Schema{Type: "object", Properties: properties, Required: required, AdditionalProperties: generator.FalseSchema}
 }
 
 // widen lets a property also be what the decoder takes: a reference for a

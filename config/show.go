@@ -50,6 +50,13 @@ func (c *Config) show(value reflect.Value, path string, asWritten bool) (*yaml.N
 		text, err := m.MarshalText()
 		return textNode(string(text)), err
 	}
+	if value.CanAddr() {
+		if s, ok := reflect.TypeAssert[shorthand](value.Addr()); ok {
+			if inner := s.shown(); inner != nil {
+				return c.show(reflect.ValueOf(inner).Elem(), path, asWritten)
+			}
+		}
+	}
 	switch value.Kind() {
 	case reflect.Struct:
 		return c.showStruct(value, path, asWritten)

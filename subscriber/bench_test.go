@@ -12,6 +12,7 @@ import (
 
 // nullStream takes every commit and keeps the newest cursor only.
 type nullStream struct {
+	*memStream
 	cursor []byte
 	seq    uint64
 }
@@ -20,8 +21,11 @@ func (n *nullStream) Cursor(context.Context, subscriber.Feed) ([]byte, uint64, e
 	return n.cursor, n.seq, nil
 }
 
-func (n *nullStream) Commit(_ context.Context, _ subscriber.Feed, _ []subscriber.Event, cursor []byte, _ uint64) (uint64, error) {
-	n.cursor = cursor
+func (n *nullStream) Commit(ctx context.Context, c subscriber.Commit) (uint64, error) {
+	if err := n.PutSegments(ctx, c.Feed, c.Segments); err != nil {
+		return 0, err
+	}
+	n.cursor = c.Cursor
 	n.seq++
 	return n.seq, nil
 }
@@ -52,7 +56,7 @@ func BenchmarkPage(b *testing.B) {
 		Subscriptions: []subscriber.Subscription{{
 			Name: "inbox", Client: "c", Operation: op, Mailboxes: []string{"me"}, Start: subscriber.Start{All: true},
 		}},
-		Source: source, Stream: &nullStream{}, Queue: q, DeadLetters: &letters{}, Slots: &freeSlots{},
+		Source: source, Stream: &nullStream{memStream: newMemStream()}, Queue: q, DeadLetters: &letters{}, Slots: &freeSlots{},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -5,16 +5,23 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"outlook-connector/internal/index"
 )
 
 // The values of the header Outlook-Change.
 const (
-	// Changed is an item that was created or updated; without an index neither
-	// Graph nor this package tells which.
+	// Created is an item that came into the part, Updated one that was there and
+	// has another version, or that came from another folder of the subscription.
+	Created = "created"
+	Updated = "updated"
+	// Changed is an item of which neither Graph nor the index tells which of the
+	// two it is: one of the first full read that has no receivedDateTime.
 	Changed = "changed"
 	// Snapshot is an item of the first full read.
 	Snapshot = "snapshot"
-	// Deleted is an item that left the part: deleted or moved away.
+	// Deleted is an item that left the part: deleted, or moved to where the
+	// subscription does not read.
 	Deleted = "deleted"
 )
 
@@ -30,6 +37,9 @@ const (
 	headerID           = "Outlook-Id"
 	headerChange       = "Outlook-Change"
 	headerVerified     = "Outlook-Verified"
+	headerReason       = "Outlook-Reason"
+	headerBlob         = "Outlook-Blob"
+	headerBlobSum      = "Outlook-Blob-Sha256"
 
 	ceSpecVersion = "ce-specversion"
 	ceID          = "ce-id"
@@ -43,6 +53,9 @@ const (
 	mediaJSON = "application/json"
 )
 
+// reasonMoved is the reason of a deletion of what is still there, elsewhere.
+const reasonMoved = "moved"
+
 // change is an item that is to be told, with the word for it.
 type change struct {
 	item
@@ -50,20 +63,39 @@ type change struct {
 	// version is the item's version, or what stands for it: the same item with
 	// the same version is the same change.
 	version string
-	// life tells apart lives of an item between which it was deleted.
+	// life tells apart the times at which it came to the same version.
 	life string
-	// entry is the change's place in the cursor's memory of what was told.
-	entry string
-	// bad is why the item is not understood; nil where it is.
-	bad error
+	// was is what the feed knew of the item, entry what it knows from now on.
+	was   known
+	entry index.Entry
+	// verified says of a deletion that somebody looked, reason why it is none
+	// quite.
+	verified bool
+	reason   string
+	// piece is the item with what the page did not have of it; nil: nothing.
+	piece *piece
+	// bad is why the item is not understood; nil where it is. buried says that it
+	// became a dead letter.
+	bad    error
+	buried bool
+}
+
+// media is the type of the event's body.
+func (c *change) media(sub *Subscription) string {
+	switch {
+	case c.piece != nil && c.piece.mime != nil:
+		return mediaMIME
+	case c.kind != Deleted && sub.Mode == ModeSingle && sub.Operation.Raw():
+		return mediaBytes
+	default:
+		return mediaJSON
+	}
 }
 
 // eventID is the deterministic id of a change: a page that is read again, by
-// whichever worker, gives the same ids. Graph's version names a change for good.
-// A deletion has no version, and the same item can be deleted again after it
-// came back, so the round stands for it; and for an item that has no version
-// either, its bytes with the round, because the same bytes may come back as a
-// change of their own.
+// whichever worker, gives the same ids. The round and the count of the times at
+// which the item was told before are part of it, because an item may come back
+// to the same version, or be deleted again.
 func (c *change) eventID(feed Feed) string {
 	return digest(feed.Subscription, feed.Mailbox, feed.Part, c.id, c.version, c.kind, c.life)
 }
@@ -86,17 +118,23 @@ func (c *change) header(sub *Subscription, feed Feed, asOf time.Time) map[string
 		ceType:        eventType(sub.Operation.ID, c.kind),
 		ceSubject:     subject,
 		ceTime:        c.occurred(asOf).UTC().Format(time.RFC3339),
-		ceContentType: mediaJSON,
-		contentType:   mediaJSON,
+		ceContentType: c.media(sub),
+		contentType:   c.media(sub),
 	}
 	if c.id == "" { // a dead letter: the item is not understood
 		delete(h, headerID)
 		delete(h, ceSubject)
 	}
-	if c.kind == Deleted {
+	if c.kind == Deleted && !c.verified {
 		// Graph says "deleted" of an item that was moved to another folder, too;
 		// nobody has looked whether it still exists.
 		h[headerVerified] = "false"
+	}
+	if c.reason != "" {
+		h[headerReason] = c.reason
+	}
+	if c.piece != nil && c.piece.stored != nil {
+		h[headerBlob], h[headerBlobSum] = c.piece.stored.ref, c.piece.stored.sum
 	}
 	return h
 }

@@ -18,7 +18,7 @@ func TestEventsHaveExactlyTheseHeaders(t *testing.T) {
 	r.feed.Mailbox = "ann.ünal@contoso.com"
 	date := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	r.script.pages = map[string]page{
-		"": {delta: "d1", date: date},
+		"": {delta: "d1", date: date, items: []string{`{"id":"AAMkgone="}`}},
 		"d1": {delta: "d2", date: date, items: []string{
 			`{"@odata.etag":"W/\"CQAAAB+/1\"","id":"AAMk \"Ü%\"=","lastModifiedDateTime":"2026-03-01T11:59:58Z"}`,
 			`{"@removed":{"reason":"deleted"},"id":"AAMkgone="}`,
@@ -42,14 +42,14 @@ func TestEventsHaveExactlyTheseHeaders(t *testing.T) {
 	changed := maps.Clone(common)
 	maps.Copy(changed, map[string]string{
 		"Outlook-Id": "AAMk%20%22%C3%9C%25%22=", "ce-subject": "AAMk%20%22%C3%9C%25%22=",
-		"Outlook-Change": "changed", "ce-type": "outlook.message.changed", "ce-time": "2026-03-01T11:59:58Z",
-		"ce-id": "ZQ3-hw2GGxbY3ND1tbHyJI2LtcA8j6SZdjEr5Ien5Jk",
+		"Outlook-Change": "created", "ce-type": "outlook.message.created", "ce-time": "2026-03-01T11:59:58Z",
+		"ce-id": "j3KFEkn4iYlbaTUmZwL8y6mBnhRfFwKCf8VCHo3dxIc",
 	})
 	deleted := maps.Clone(common)
 	maps.Copy(deleted, map[string]string{
 		"Outlook-Id": "AAMkgone=", "ce-subject": "AAMkgone=", "Outlook-Verified": "false",
 		"Outlook-Change": "deleted", "ce-type": "outlook.message.deleted", "ce-time": "2026-03-01T12:00:00Z",
-		"ce-id": "sEppLDsQBtN8knUfgSn8obOj0n5oifI3kgd5tPZ0_DA",
+		"ce-id": "PItmV-gEvyD4WgTQnKrcgQfx6nLs6g4KXTvG-A4jIA0",
 	})
 	same(t, "headers of a change", r.stream.events[0].Header, changed)
 	same(t, "headers of a deletion", r.stream.events[1].Header, deleted)
@@ -87,7 +87,7 @@ func TestTheSameChangeHasTheSameID(t *testing.T) {
 	ids := func(sub subscriber.Subscription, items []string) []string {
 		r := newRig(t, sub)
 		r.feed.Mailbox = sub.Mailboxes[0]
-		r.script.pages = map[string]page{"": {delta: "d1"}, "d1": {delta: "d2", items: items}}
+		r.script.pages = map[string]page{"": {delta: "d1", items: []string{`{"id":"d"}`}}, "d1": {delta: "d2", items: items}}
 		r.poll(t)
 		r.poll(t)
 		var ids []string

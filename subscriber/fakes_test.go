@@ -15,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/fault"
+	"outlook-connector/internal/index"
 	"outlook-connector/subscriber"
 )
 
@@ -84,21 +86,34 @@ func (s *script) links() []string {
 	return links
 }
 
-// memStream keeps what is committed. It refuses what a batch of the real one
-// would refuse.
+// memStream keeps what is committed, under one count of sequences as the real
+// one. It refuses what a batch of the real one would refuse, and what would be
+// the end of an index: a cursor that names a piece that is not there.
 type memStream struct {
 	mu      sync.Mutex
 	cursors map[subscriber.Feed][]byte
 	seqs    map[subscriber.Feed]uint64
 	seq     uint64
 	events  []subscriber.Event
+	pieces  map[subscriber.Feed]map[string]piece
+	markers map[string]uint64
 	commits int
 	failing error
 	limit   int // messages per commit, cursor included; 0: 1,000
+	broken  []string
+}
+
+// piece is a stored segment.
+type piece struct {
+	data []byte
+	seq  uint64
 }
 
 func newMemStream() *memStream {
-	return &memStream{cursors: map[subscriber.Feed][]byte{}, seqs: map[subscriber.Feed]uint64{}}
+	return &memStream{
+		cursors: map[subscriber.Feed][]byte{}, seqs: map[subscriber.Feed]uint64{},
+		pieces: map[subscriber.Feed]map[string]piece{}, markers: map[string]uint64{},
+	}
 }
 
 func (m *memStream) Cursor(_ context.Context, feed subscriber.Feed) ([]byte, uint64, error) {
@@ -107,7 +122,7 @@ func (m *memStream) Cursor(_ context.Context, feed subscriber.Feed) ([]byte, uin
 	return m.cursors[feed], m.seqs[feed], nil
 }
 
-func (m *memStream) Commit(_ context.Context, feed subscriber.Feed, events []subscriber.Event, cursor []byte, after uint64) (uint64, error) {
+func (m *memStream) Commit(_ context.Context, c subscriber.Commit) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.failing != nil {
@@ -117,20 +132,101 @@ func (m *memStream) Commit(_ context.Context, feed subscriber.Feed, events []sub
 	if limit == 0 {
 		limit = 1000
 	}
-	if len(events)+1 > limit {
-		return 0, fmt.Errorf("batch of %d messages", len(events)+1)
+	if len(c.Events)+1 > limit {
+		return 0, fmt.Errorf("batch of %d messages", len(c.Events)+1)
 	}
-	if m.seqs[feed] != after {
+	marker := c.Feed.Subscription + " " + c.Feed.Mailbox
+	if m.seqs[c.Feed] != c.After || (c.Moves != nil && m.markers[marker] != c.Moves.After) {
 		return 0, fmt.Errorf("commit: %w", subscriber.ErrFenced)
 	}
 	m.commits++
-	for _, event := range events {
+	for _, event := range c.Events {
 		event.Body = bytes.Clone(event.Body)
 		m.events = append(m.events, event)
+		m.seq++
 	}
-	m.seq += uint64(len(events)) + 1
-	m.cursors[feed], m.seqs[feed] = bytes.Clone(cursor), m.seq
+	m.put(c.Feed, c.Segments)
+	if c.Moves != nil && c.Moves.Mark {
+		m.seq++
+		m.markers[marker] = m.seq
+	}
+	m.seq++
+	m.cursors[c.Feed], m.seqs[c.Feed] = bytes.Clone(c.Cursor), m.seq
+	m.check(c.Feed)
 	return m.seq, nil
+}
+
+// check looks whether the cursor's pieces are there.
+func (m *memStream) check(feed subscriber.Feed) {
+	for _, id := range named(m.cursors[feed]) {
+		if _, there := m.pieces[feed][id]; !there {
+			m.broken = append(m.broken, fmt.Sprintf("%s: piece %s of the cursor is not there", feed, id))
+		}
+	}
+}
+
+// named returns the pieces that a cursor names.
+func named(value []byte) []string {
+	var cur struct{ Index, Old index.Manifest }
+	if value == nil || json.Unmarshal(value, &cur) != nil {
+		return nil
+	}
+	return append(cur.Index.Segments(), cur.Old.Segments()...)
+}
+
+func (m *memStream) put(feed subscriber.Feed, segments []index.Segment) {
+	if m.pieces[feed] == nil {
+		m.pieces[feed] = map[string]piece{}
+	}
+	for _, segment := range segments {
+		m.seq++
+		m.pieces[feed][segment.ID] = piece{data: bytes.Clone(segment.Data), seq: m.seq}
+	}
+}
+
+func (m *memStream) Segment(_ context.Context, feed subscriber.Feed, id string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, there := m.pieces[feed][id]
+	if !there {
+		return nil, fault.New(fault.Retry, "no piece %s of %s", id, feed).WithCode("index_missing")
+	}
+	return found.data, nil
+}
+
+func (m *memStream) PutSegments(_ context.Context, feed subscriber.Feed, segments []index.Segment) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.put(feed, segments)
+	return nil
+}
+
+func (m *memStream) DropSegments(_ context.Context, feed subscriber.Feed, ids []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		delete(m.pieces[feed], id)
+	}
+	m.check(feed)
+	return nil
+}
+
+func (m *memStream) Orphans(_ context.Context, feed subscriber.Feed, keep []string, at uint64) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var orphans []string
+	for id, found := range m.pieces[feed] {
+		if found.seq < at && !slices.Contains(keep, id) {
+			orphans = append(orphans, id)
+		}
+	}
+	return orphans, nil
+}
+
+func (m *memStream) Moved(_ context.Context, subscription, mailbox string) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.markers[subscription+" "+mailbox], nil
 }
 
 // told returns "change id" of every event, in order.
@@ -190,6 +286,20 @@ func (q *handQueue) Register(_ context.Context, feed subscriber.Feed, data []byt
 	if q.registered[feed] == nil {
 		q.registered[feed] = data
 	}
+	return nil
+}
+
+// dataOf returns what a feed was registered with; nil: it was not.
+func (q *handQueue) dataOf(feed subscriber.Feed) []byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.registered[feed]
+}
+
+func (q *handQueue) Replace(_ context.Context, feed subscriber.Feed, data []byte) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.registered[feed] = data
 	return nil
 }
 
@@ -346,7 +456,7 @@ func inbox(t *testing.T) subscriber.Subscription {
 	}
 	return subscriber.Subscription{
 		Name: "inbox", Client: "contoso", Tenant: "contoso.onmicrosoft.com", Operation: op, Mailboxes: []string{"me"},
-		Path: map[string]string{"mailFolder-id": "inbox"}, Deletions: true, ImmutableIDs: true, TTL: 168 * time.Hour,
+		Path: map[string]string{"mailFolder-id": "inbox"}, ImmutableIDs: true, TTL: 168 * time.Hour,
 	}
 }
 
@@ -376,10 +486,10 @@ type failingStream struct {
 	err  error
 }
 
-func (f *failingStream) Commit(ctx context.Context, feed subscriber.Feed, events []subscriber.Event, cursor []byte, after uint64) (uint64, error) {
+func (f *failingStream) Commit(ctx context.Context, c subscriber.Commit) (uint64, error) {
 	if f.left == 0 {
 		return 0, f.err
 	}
 	f.left--
-	return f.memStream.Commit(ctx, feed, events, cursor, after)
+	return f.memStream.Commit(ctx, c)
 }

@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/xform"
@@ -48,13 +45,13 @@ func TestAnotherRequestHasAnotherID(t *testing.T) {
 
 func TestAFirstPollIsNotPutOffByAClockThatIsAhead(t *testing.T) {
 	t.Parallel()
-	s := &Subscriber{feeds: make(map[Feed]*state)}
+	s := &Subscriber{roster: newRoster(nil, nil)}
 	sub := &Subscription{Every: time.Minute}
 	for i := range 1000 {
-		s.feeds[Feed{Subscription: fmt.Sprint(i)}] = nil
+		s.roster.named[Feed{Subscription: fmt.Sprint(i)}] = nil
 	}
 	var waits []time.Duration
-	for feed := range s.feeds {
+	for feed := range s.roster.named {
 		if wait := s.firstWait(sub, feed, time.Now().Add(time.Hour)); wait > 0 {
 			t.Fatalf("%s waits %v", feed, wait)
 		}
@@ -64,79 +61,10 @@ func TestAFirstPollIsNotPutOffByAClockThatIsAhead(t *testing.T) {
 	if middle, last := waits[500], waits[999]; last > spreadAtMost || middle < time.Second || middle > 2*time.Second {
 		t.Errorf("first polls after %v, half of them after %v", last, middle)
 	}
-	s.feeds = map[Feed]*state{{Subscription: "only"}: nil}
+	s.roster.named = map[Feed]*state{{Subscription: "only"}: nil}
 	if wait := s.firstWait(sub, Feed{Subscription: "only"}, time.Now()); wait > spreadEach {
 		t.Errorf("the only feed waits %v", wait)
 	}
-}
-
-func TestToldSurvivesTheCursor(t *testing.T) {
-	t.Parallel()
-	first := newTold(nil)
-	for i := range 40 {
-		first.add(fmt.Sprint(i), "v1")
-	}
-	first.remove("3", 7)
-	first.remove("4", 7)
-	first.add("4", "v1")
-	second := newTold(first.keep(toldKept))
-	if slices.Compare(first.order, second.order) != 0 || !maps.Equal(first.last, second.last) || !maps.Equal(first.gone, second.gone) {
-		t.Errorf("kept %v, taken up %v", first.order, second.order)
-	}
-	if !second.has("5", "v1") || second.has("5", "v2") || second.has("3", "v1") || second.knows("3") || !second.knows("4") {
-		t.Error("what was told is not known any more")
-	}
-	if second.remove("3", 7) != "" || second.reborn("4") != ".7.1" || !strings.HasSuffix(second.remove("4", 7), ".7.2") {
-		t.Error("deletions are not told apart")
-	}
-}
-
-func TestToldForgetsTheOldestAndHoldsAPage(t *testing.T) {
-	t.Parallel()
-	told := newTold(nil)
-	told.remove("gone", 1)
-	for i := range toldHeld + 1 {
-		told.add(fmt.Sprint(i), "v1")
-	}
-	if told.has("0", "v1") || !told.has("1", "v1") || told.reborn("gone") != "" || len(told.set) != toldHeld || len(told.last) != toldHeld {
-		t.Errorf("%d entries, %d items", len(told.set), len(told.last))
-	}
-	for i := range 5000 { // one page that is larger than asked for
-		told.room(i + 1)
-		told.add(fmt.Sprint("page", i), "v1")
-	}
-	if !told.has("page0", "v1") || len(told.keep(10_000)) > 5000+toldKept {
-		t.Errorf("of a page of 5000 the first is forgotten, or %d are kept", len(told.keep(10_000)))
-	}
-}
-
-// TestToldIsConsistent compares the three views of what was told.
-func TestToldIsConsistent(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
-		told := newTold(nil)
-		told.limit = rapid.IntRange(1, 8).Draw(rt, "limit")
-		for range rapid.IntRange(0, 40).Draw(rt, "steps") {
-			id := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "id")
-			if rapid.Bool().Draw(rt, "remove") {
-				told.remove(id, rapid.IntRange(1, 2).Draw(rt, "round"))
-			} else {
-				told.add(id, rapid.SampledFrom([]string{"1", "2", "3"}).Draw(rt, "version"))
-			}
-		}
-		if len(told.order) > told.limit || len(told.order) != len(told.set) {
-			rt.Fatalf("%d in order, %d in the set, limit %d", len(told.order), len(told.set), told.limit)
-		}
-		for item, version := range told.last {
-			if _, there := told.set[item+version]; !there {
-				rt.Fatalf("the newest of %s is not there: %v", item, told.order)
-			}
-		}
-		again := newTold(told.order)
-		if !maps.Equal(again.set, told.set) || !maps.Equal(again.gone, told.gone) {
-			rt.Fatalf("%v became %v", told.order, again.order)
-		}
-	})
 }
 
 func TestATransformThatIsInterruptedBuriesNothing(t *testing.T) {

@@ -2,8 +2,10 @@ package subscriber
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -22,6 +24,7 @@ const (
 	memberRemoved  = "@removed"
 	memberReceived = "receivedDateTime"
 	memberModified = "lastModifiedDateTime"
+	memberEnd      = "end"
 )
 
 // maxID bounds an item's id. Outlook's are below 200 characters; a longer one
@@ -38,6 +41,8 @@ type item struct {
 	received, modified time.Time
 	// removed says that it is a tombstone.
 	removed bool
+	// until is the end of an event in minutes since 1970, where it is asked for.
+	until uint32
 	// raw are Graph's bytes.
 	raw []byte
 }
@@ -46,6 +51,17 @@ type item struct {
 type peeker struct {
 	buf bytes.Buffer
 	dec *jsontext.Decoder
+	// until asks for the ends of events.
+	until bool
+}
+
+// object peeks at an answer that is told as a whole and need not have an id.
+func (p *peeker) object(raw []byte) (item, error) {
+	it, err := p.members(raw)
+	if err == nil && it.id == "" {
+		it.id = anonymous
+	}
+	return it, cmp.Or(err, it.sound())
 }
 
 // peek reads the deciding members of an item. It stops as soon as it has them
@@ -56,6 +72,24 @@ type peeker struct {
 //
 // raw must not change while the item is in use.
 func (p *peeker) peek(raw []byte) (item, error) {
+	it, err := p.members(raw)
+	return it, cmp.Or(err, it.sound())
+}
+
+// sound refuses an item that has no id to be known by.
+func (it *item) sound() error {
+	switch {
+	case it.id == "":
+		return errors.New("the item has no id")
+	case len(it.id) > maxID:
+		return fmt.Errorf("the item's id has %d bytes", len(it.id))
+	default:
+		return nil
+	}
+}
+
+// members reads the deciding members.
+func (p *peeker) members(raw []byte) (item, error) {
 	// A subject cut in the middle of an emoji is half a surrogate pair. The
 	// strict default would refuse the item for it, and the feed would stop.
 	options := []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}
@@ -72,16 +106,10 @@ func (p *peeker) peek(raw []byte) (item, error) {
 	if _, err := p.dec.ReadToken(); err != nil {
 		return it, fmt.Errorf("read item: %w", err)
 	}
-	for !it.complete() && p.dec.PeekKind() != '}' {
+	for (!it.complete() || (p.until && it.until == 0)) && p.dec.PeekKind() != '}' {
 		if err := p.member(&it); err != nil {
 			return it, fmt.Errorf("read item: %w", err)
 		}
-	}
-	switch {
-	case it.id == "":
-		return it, errors.New("the item has no id")
-	case len(it.id) > maxID:
-		return it, fmt.Errorf("the item's id has %d bytes", len(it.id))
 	}
 	return it, nil
 }
@@ -105,6 +133,14 @@ func (p *peeker) member(it *item) error {
 		when = &it.modified
 	case memberRemoved:
 		it.removed = p.dec.PeekKind() != 'n'
+	case memberEnd:
+		if p.until && p.dec.PeekKind() == '{' {
+			value, err := p.dec.ReadValue()
+			if err == nil {
+				it.until = endOf(value)
+			}
+			return err
+		}
 	}
 	if (text == nil && when == nil) || p.dec.PeekKind() != '"' {
 		return p.dec.SkipValue()
@@ -160,4 +196,27 @@ func digest(parts ...string) string {
 	}
 	sum := sha256.Sum256(text)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// endOf reads a dateTimeTimeZone. A zone that is not known counts as UTC, which
+// is what Graph uses unless asked otherwise; a time that cannot be read is none.
+// https://learn.microsoft.com/graph/api/resources/datetimetimezone
+func endOf(value []byte) uint32 {
+	var end struct {
+		DateTime string `json:"dateTime"`
+		TimeZone string `json:"timeZone"`
+	}
+	if json.Unmarshal(value, &end) != nil {
+		return 0
+	}
+	zone, err := time.LoadLocation(end.TimeZone)
+	if err != nil {
+		zone = time.UTC
+	}
+	for _, layout := range []string{"2006-01-02T15:04:05.9999999", time.RFC3339Nano} {
+		if t, err := time.ParseInLocation(layout, end.DateTime, zone); err == nil {
+			return uint32(minutes(t))
+		}
+	}
+	return 0
 }

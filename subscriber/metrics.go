@@ -18,11 +18,11 @@ func newMetrics(reg prometheus.Registerer, s *Subscriber) (*metrics, error) {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outlook_events_total",
-			Help: "Events stored, by subscription and change (changed, snapshot, deleted).",
+			Help: "Events stored, by subscription and change (created, updated, deleted, changed, snapshot).",
 		}, []string{"subscription", "change"}),
 		polls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outlook_polls_total",
-			Help: "Polls of feeds, by subscription and result (ok, empty, more, busy, skipped, fenced, panic, or the remedy of a failure).",
+			Help: "Polls of feeds, by subscription and result (ok, empty, more, busy, skipped, fenced, retired, resting, panic, or the remedy of a failure).",
 		}, []string{"subscription", "result"}),
 	}
 	if reg == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 	defaultParallel = 64
 	defaultMessages = 900
 	defaultBytes    = 4 << 20
+	defaultCache    = 64 << 20
 )
 
 // Options are what a [Subscriber] is made of. Source, Stream, Queue,
@@ -34,6 +36,14 @@ type Options struct {
 	Queue         Queue
 	DeadLetters   DeadLetters
 	Slots         Slots
+	// Items reads single things. Nil: none are read, so that single mode, and
+	// what looks at items again, is refused or left out.
+	Items Items
+	// Blobs keeps large bodies. Nil: attachments: blob and mime are refused.
+	Blobs Blobs
+	// IndexCache is how many bytes of the feeds' indexes are kept in memory, for
+	// all feeds together. Zero means 64 MiB, enough for 2.5 million items.
+	IndexCache int64
 	// Parallel is how many feeds are polled at a time. Zero means 64.
 	Parallel int
 	// MaxMessages and MaxBytes bound one commit, cursor included; a larger page
@@ -58,7 +68,7 @@ type Subscription struct {
 	Client string
 	// Tenant begins the ce-source of the events; empty means Client.
 	Tenant string
-	// Operation is the entity: a delta function.
+	// Operation is the entity: one that only reads.
 	Operation *catalog.Operation
 	// Mailboxes are "me" or users; must be empty for an operation without one.
 	Mailboxes []string
@@ -80,10 +90,32 @@ type Subscription struct {
 	Every time.Duration
 	// Start says what of that which is there already is told.
 	Start Start
-	// Deletions says whether removed items are told.
-	Deletions bool
 	// TTL is how long an event stays in the stream; zero means for ever.
 	TTL time.Duration
+	// Mode is how the entity is read; zero: as fits the entity.
+	Mode Mode
+	// Payload is the body of entities that are read by POST.
+	Payload map[string]any
+	// OnePage leaves the links to further pages alone.
+	OnePage bool
+	// Folders are patterns of folder names, with includes and excludes, in place
+	// of the path parameter. Nil: the path says which.
+	Folders []string
+	// Members say whose mailboxes are read, in place of Mailboxes.
+	Members Members
+	// Window is the moving window of a calendar view; zero: the query says which.
+	Window Window
+	// Schedule says when the feeds are polled; zero: Every.
+	Schedule Schedule
+	// Changes are the kinds that are told, of "created", "updated" and
+	// "deleted"; nil: all. What Start tells as a snapshot is told in any case.
+	Changes []string
+	// Hydrate reads items again of which Graph sent only a part.
+	Hydrate bool
+	// Attachments says what becomes of attachments.
+	Attachments Attachments
+	// MIME tells the raw message instead of JSON.
+	MIME bool
 	// PageSize is how many items a page should have. Zero means 100. It goes as
 	// Prefer: odata.maxpagesize and not as $top, with which a whole round of
 	// message delta was seen to end early:
@@ -92,6 +124,9 @@ type Subscription struct {
 	// ImmutableIDs asks for ids that survive a move within the mailbox:
 	// https://learn.microsoft.com/graph/outlook-immutable-id
 	ImmutableIDs bool
+
+	// clock is made of Every and Schedule.
+	clock clock
 }
 
 // Start is where a subscription begins. The zero value is "now": the first full
@@ -116,18 +151,7 @@ func (s *Subscription) fill() error {
 	if s.Name == "" || s.Client == "" {
 		report("name and client are needed")
 	}
-	switch {
-	case s.Operation == nil:
-		report("no entity")
-	case !s.Operation.Delta:
-		report("%s is not a delta function", s.Operation.ID)
-	case s.Operation.NeedsMailbox() && len(s.Mailboxes) == 0:
-		report("no mailbox")
-	case !s.Operation.NeedsMailbox() && len(s.Mailboxes) > 0:
-		report("%s takes no mailbox", s.Operation.ID)
-	case !s.Operation.NeedsMailbox():
-		s.Mailboxes = []string{"-"}
-	}
+	s.fillEntity(report)
 	if s.Every < 0 || s.PageSize < 0 || s.TTL < 0 {
 		report("every, page size and ttl must not be negative")
 	}
@@ -140,11 +164,78 @@ func (s *Subscription) fill() error {
 	if s.Tenant == "" {
 		s.Tenant = s.Client
 	}
+	if s.Every > 0 {
+		var err error
+		if s.clock, err = newClock(s.Schedule, s.Every); err != nil {
+			report("%w", err)
+		}
+	}
+	for _, kind := range s.Changes {
+		if kind != Created && kind != Updated && kind != Deleted {
+			report("changes cannot be %q", kind)
+		}
+	}
 	s.Path, s.Query, s.Headers = maps.Clone(s.Path), maps.Clone(s.Query), maps.Clone(s.Headers)
 	if s.RequestTransform == nil && s.Start.needsReceived() && !selects(s.Query, memberReceived) {
 		report("start at a date needs %s in $select", memberReceived)
 	}
 	return errors.Join(problems...)
+}
+
+// fillEntity checks what is read and how.
+func (s *Subscription) fillEntity(report func(format string, args ...any)) {
+	if s.Operation == nil {
+		report("no entity")
+		return
+	}
+	modes := s.Operation.Modes()
+	if s.Mode == "" && len(modes) > 0 {
+		s.Mode = Mode(modes[0])
+	}
+	found := s.Members != Members{}
+	switch {
+	case len(modes) == 0:
+		report("%s does not only read", s.Operation.ID)
+	case !s.Operation.NeedsMailbox() && (len(s.Mailboxes) > 0 || found):
+		report("%s takes no mailbox", s.Operation.ID)
+	case !s.Operation.NeedsMailbox():
+		s.Mailboxes = []string{"-"}
+	case len(s.Mailboxes) == 0 && !found:
+		report("no mailbox")
+	}
+	switch s.Mode {
+	case ModeDelta, ModeList, ModeSingle:
+		if s.Mode == ModeDelta && !s.Operation.Delta && len(modes) > 0 {
+			report("%s is not a delta function", s.Operation.ID)
+		}
+	default:
+		report("no mode %q", s.Mode)
+	}
+	if len(s.Folders) > 0 {
+		if err := CheckFolders(s.Operation, s.Folders); err != nil {
+			report("%w", err)
+		}
+	}
+	if s.Window != (Window{}) {
+		if s.Window.Back < 0 || s.Window.Ahead < 0 || s.Window.Step < 0 || s.Window.Back+s.Window.Ahead == 0 {
+			report("the window is from %s before to %s after today, in steps of %s", s.Window.Back, s.Window.Ahead, s.Window.Step)
+		}
+		if s.Window.Step == 0 {
+			s.Window.Step = 24 * time.Hour
+		}
+	}
+}
+
+// wants reports whether events of the kind are told.
+func (s *Subscription) wants(kind string) bool {
+	switch {
+	case len(s.Changes) == 0 || kind == Snapshot:
+		return true
+	case kind == Changed:
+		return slices.Contains(s.Changes, Created) || slices.Contains(s.Changes, Updated)
+	default:
+		return slices.Contains(s.Changes, kind)
+	}
 }
 
 // needsReceived reports whether nothing can be told without receivedDateTime.
@@ -165,12 +256,61 @@ func selects(query map[string]string, member string) bool {
 	return false
 }
 
-// feeds returns the subscription's feeds and the mailbox as configured of each.
+// feeds returns the feeds that the configuration names and the mailbox as
+// configured of each. Where folders or members are found by a rule, these are
+// the feeds that find them.
 func (s *Subscription) feeds() map[Feed]string {
+	if s.Members != (Members{}) {
+		return map[Feed]string{{Subscription: s.Name, Mailbox: "-", Part: partMembers}: "-"}
+	}
 	part := Part(container(s.Path))
+	if len(s.Folders) > 0 {
+		part = partFolders
+	}
 	feeds := make(map[Feed]string, len(s.Mailboxes))
 	for _, mailbox := range s.Mailboxes {
 		feeds[Feed{Subscription: s.Name, Mailbox: strings.ToLower(mailbox), Part: part}] = mailbox
 	}
 	return feeds
 }
+
+// Mode is how an entity is read.
+type Mode string
+
+// The modes. The zero value is the one that fits the entity.
+const (
+	ModeDelta  Mode = "delta"
+	ModeList   Mode = "list"
+	ModeSingle Mode = "single"
+)
+
+// Members name mailboxes by a rule that is followed. At most one is set.
+type Members struct {
+	// Group is the id of a group whose members' mailboxes are read.
+	Group string
+	// Users is a $filter expression over /users.
+	Users string
+}
+
+// Window moves with time: it begins Back before today and ends Ahead after it,
+// and a new one is begun every Step (zero: a day).
+type Window struct{ Back, Ahead, Step time.Duration }
+
+// Schedule says when feeds are polled. Zero means Every of the subscription.
+type Schedule struct {
+	// Min and Max bound an interval that adapts itself to the feed.
+	Min, Max time.Duration
+	// Cron is a cron expression of five fields, in UTC.
+	Cron string
+}
+
+// Attachments says what becomes of attachments.
+type Attachments string
+
+// What becomes of attachments. The zero value is none.
+const (
+	AttachmentsNone   Attachments = "none"
+	AttachmentsList   Attachments = "list"
+	AttachmentsInline Attachments = "inline"
+	AttachmentsBlob   Attachments = "blob"
+)

@@ -20,6 +20,12 @@ const (
 	// again, poisonWait whether what was refused is allowed now.
 	reauthWait = time.Minute
 	poisonWait = 5 * time.Minute
+	// fullWait is how often a feed asks whether the stream has room again. It is
+	// asked with a page that Graph had to give, so not more often.
+	fullWait = 30 * time.Second
+
+	// codeFull is the code of a [Stream] that has no room.
+	codeFull = "store_full"
 )
 
 // failures says how waits grow with the failures of a feed in a row.
@@ -28,12 +34,15 @@ var failures = retry.Policy{Initial: time.Second, Max: 5 * time.Minute}
 // poll polls one feed and says when it is due again. It never fails: what goes
 // wrong with a feed stays with that feed. cancel stops the subscriber.
 func (s *Subscriber) poll(ctx context.Context, feed Feed, data []byte, cancel context.CancelCauseFunc) (next Next) {
-	sub, st := s.subs[feed.Subscription], s.feeds[feed]
-	if st == nil {
+	reg := s.registered(ctx, feed, data)
+	sub, st, known := s.roster.find(feed, reg, time.Now())
+	if !known {
 		return s.stranger(ctx, feed, time.Now())
 	}
-	registered := s.registered(ctx, feed, data)
-	if wait := s.firstWait(sub, feed, registered); wait > 0 {
+	if reg.Paused {
+		return Next{After: pausedRest(st.pause())}
+	}
+	if wait := s.firstWait(sub, feed, reg.Registered); wait > 0 {
 		return Next{After: wait}
 	}
 	if !st.enter(time.Now()) {
@@ -60,7 +69,17 @@ func (s *Subscriber) poll(ctx context.Context, feed Feed, data []byte, cancel co
 			cancel(err)
 		}
 	}()
-	out, err = s.run(ctx, sub, feed, registered, st)
+	if reg, err = s.standing(ctx, feed, reg); err != nil {
+		return next
+	}
+	if feed.Part == partFolders || feed.Part == partMembers {
+		out, err = s.discover(ctx, sub, feed, reg, st)
+	} else {
+		out, err = s.run(ctx, sub, feed, reg, st)
+	}
+	if calm, rests := rest(reg, err); rests {
+		out, err = calm, nil
+	}
 	return next
 }
 
@@ -72,8 +91,11 @@ var errDied = errors.New("poll did not come to its end")
 func (s *Subscriber) finish(ctx context.Context, sub *Subscription, feed Feed, st *state, out outcome, err error) Next {
 	now := time.Now()
 	after := out.after
-	if out.result == resultOK || out.result == resultEmpty || out.result == resultSkipped {
-		after = jitter(out.after, 0.1)
+	switch out.result {
+	case resultOK, resultEmpty, resultSkipped:
+		if after == 0 {
+			after = sub.clock.rest(feed, out.pace, now)
+		}
 	}
 	fenced := errors.Is(err, ErrFenced)
 	if fenced {
@@ -99,11 +121,18 @@ func (s *Subscriber) finish(ctx context.Context, sub *Subscription, feed Feed, s
 	case was != nil && again:
 		s.log.InfoContext(ctx, "feed recovered", "feed", feed.String())
 	}
+	if out.result == resultRetired {
+		s.log.InfoContext(ctx, "feed is at its end", "feed", feed.String())
+		return Next{Drop: true}
+	}
 	return Next{After: after}
 }
 
 // remedyWait is how long a feed rests after a failure, the nth in a row.
 func remedyWait(n int, mark *fault.Error) time.Duration {
+	if mark.Code == codeFull {
+		return max(mark.After, jitter(fullWait, 0.2))
+	}
 	switch mark.Kind {
 	case fault.Reauth:
 		return max(mark.After, jitter(reauthWait, 0.1))

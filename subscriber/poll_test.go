@@ -128,11 +128,11 @@ func TestAFeedThatIsNotConfiguredIsLeftToOthersForAWhile(t *testing.T) {
 func TestACursorThatIsNotUnderstoodIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
-		`{"v":2,"phase":"changes","round":1,"link":"d1"}`, `{"v":1,"phase":"other","round":1,"link":"d1"}`,
+		`{"v":3,"phase":"changes","round":1,"link":"d1"}`, `{"v":1,"phase":"other","round":1,"link":"d1"}`,
 		`{"v":1,"phase":"changes","round":1}`, `{}`, `no json`,
 	} {
 		r := newRig(t, inbox(t))
-		if _, err := r.stream.Commit(t.Context(), r.feed, nil, []byte(value), 0); err != nil {
+		if _, err := r.stream.Commit(t.Context(), subscriber.Commit{Feed: r.feed, Cursor: []byte(value)}); err != nil {
 			t.Fatal(err)
 		}
 		r.poll(t)
@@ -203,12 +203,12 @@ func TestMetricsHaveTheContractsNames(t *testing.T) {
 		r.poll(t)
 	}
 	want := `
-# HELP outlook_events_total Events stored, by subscription and change (changed, snapshot, deleted).
+# HELP outlook_events_total Events stored, by subscription and change (created, updated, deleted, changed, snapshot).
 # TYPE outlook_events_total counter
-outlook_events_total{change="changed",subscription="inbox"} 1
 outlook_events_total{change="deleted",subscription="inbox"} 1
 outlook_events_total{change="snapshot",subscription="inbox"} 2
-# HELP outlook_polls_total Polls of feeds, by subscription and result (ok, empty, more, busy, skipped, fenced, panic, or the remedy of a failure).
+outlook_events_total{change="updated",subscription="inbox"} 1
+# HELP outlook_polls_total Polls of feeds, by subscription and result (ok, empty, more, busy, skipped, fenced, retired, resting, panic, or the remedy of a failure).
 # TYPE outlook_polls_total counter
 outlook_polls_total{result="ok",subscription="inbox"} 2
 outlook_polls_total{result="unknown",subscription="inbox"} 1
@@ -262,6 +262,10 @@ func (q *timedQueue) Register(ctx context.Context, feed subscriber.Feed, data []
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (q *timedQueue) Replace(ctx context.Context, feed subscriber.Feed, data []byte) error {
+	return q.Register(ctx, feed, data)
 }
 
 // Run is the one goroutine that touches the queue's maps.

@@ -11,6 +11,8 @@ import (
 	"outlook-connector/internal/fault"
 )
 
+const methodGet = "GET"
+
 // firstPage is the most items that the first page of a full read is asked for.
 // Of a page that goes into the stream in several steps, a crash between two of
 // them means that it is read again, and the first page has no link to be read
@@ -25,10 +27,18 @@ func (s *Subscriber) request(ctx context.Context, sub *Subscription, mailbox str
 		Client: sub.Client, Mailbox: mailbox, Operation: sub.Operation,
 		Path: maps.Clone(sub.Path), Query: maps.Clone(sub.Query), Headers: maps.Clone(sub.Headers),
 	}
+	if len(sub.Folders) > 0 {
+		delete(req.Query, queryHidden) // it is for finding the folders
+	}
+	payload := sub.Payload
 	if sub.RequestTransform != nil {
-		if ok, err := transformRequest(ctx, sub, &req); err != nil || !ok {
+		if payload, ok, err = transformRequest(ctx, sub, &req); err != nil || !ok {
 			return Request{}, false, err
 		}
+	}
+	if err := req.load(payload); err != nil {
+		return Request{}, false, fault.New(fault.Poison, "payload of %s: %w", sub.Name, err).WithCode("payload").
+			WithHint("correct payload or request_transform of subscription %s", sub.Name)
 	}
 	if req.Headers == nil {
 		req.Headers = make(map[string]string, 1)
@@ -37,6 +47,20 @@ func (s *Subscriber) request(ctx context.Context, sub *Subscription, mailbox str
 		prefer(req.Headers, "IdType", `"ImmutableId"`)
 	}
 	return req, true, nil
+}
+
+// load takes the payload: the body of an operation that is read by POST, which
+// has one even where nothing is asked for in particular.
+func (r *Request) load(payload map[string]any) (err error) {
+	switch {
+	case r.Operation.Method != methodGet && payload == nil:
+		r.Body = []byte("{}")
+	case r.Operation.Method != methodGet:
+		r.Body, err = json.Marshal(payload)
+	case len(payload) > 0:
+		err = fmt.Errorf("%s is a GET, which has none", r.Operation.ID)
+	}
+	return err
 }
 
 // at returns the request for one page.
@@ -49,34 +73,45 @@ func (r Request) at(link string, size int) Request {
 	return r
 }
 
-// transformRequest runs the request transform over the request's parameters.
-func transformRequest(ctx context.Context, sub *Subscription, req *Request) (ok bool, err error) {
-	in := map[string]any{"path": plainObject(req.Path), "query": plainObject(req.Query), "headers": plainObject(req.Headers)}
+// transformRequest runs the request transform over the request's parameters and
+// returns the payload.
+func transformRequest(ctx context.Context, sub *Subscription, req *Request) (payload map[string]any, ok bool, err error) {
+	in := map[string]any{
+		"path": plainObject(req.Path), "query": plainObject(req.Query), "headers": plainObject(req.Headers), "payload": sub.Payload,
+	}
+	if sub.Payload == nil {
+		in["payload"] = map[string]any{}
+	}
 	out, ok, err := sub.RequestTransform.Run(ctx, in)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return false, ctx.Err()
+		return nil, false, ctx.Err()
 	case err == nil && !ok:
-		return false, nil
+		return nil, false, nil
 	case err == nil:
-		err = takeRequest(out, req)
+		payload, err = takeRequest(out, req, sub.Payload)
 	}
 	if err != nil {
-		return false, fault.New(fault.Poison, "request_transform of %s: %w", sub.Name, err).WithCode("request_transform").
-			WithHint("correct request_transform of subscription %s; it gets and gives {path, query, headers}", sub.Name)
+		return nil, false, fault.New(fault.Poison, "request_transform of %s: %w", sub.Name, err).WithCode("request_transform").
+			WithHint("correct request_transform of subscription %s; it gets and gives {path, query, headers, payload}", sub.Name)
 	}
-	return true, nil
+	return payload, true, nil
 }
 
-// takeRequest takes the transform's result into the request.
-func takeRequest(out any, req *Request) error {
+// takeRequest takes the transform's result into the request and returns the
+// payload. What the result leaves out stays as configured.
+func takeRequest(out any, req *Request, payload map[string]any) (map[string]any, error) {
 	object, isObject := out.(map[string]any)
 	if !isObject {
-		return fmt.Errorf("the result is no object")
+		return nil, fmt.Errorf("the result is no object")
 	}
 	for name, value := range object {
 		var err error
 		switch name {
+		case "payload":
+			if payload, isObject = value.(map[string]any); !isObject && value != nil {
+				err = fmt.Errorf("payload is no object")
+			}
 		case "path":
 			req.Path, err = stringObject(name, value)
 		case "query":
@@ -87,10 +122,10 @@ func takeRequest(out any, req *Request) error {
 			err = fmt.Errorf("the result has the unknown member %q", name)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return payload, nil
 }
 
 // plainObject is the map as a JSON object for a transform.

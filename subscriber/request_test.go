@@ -1,8 +1,10 @@
 package subscriber_test
 
 import (
+	"encoding/json"
 	"testing"
 
+	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 	"outlook-connector/subscriber"
 )
@@ -67,9 +69,45 @@ func TestRequestTransformsChangeTheRequest(t *testing.T) {
 	same(t, "headers", req.Headers, map[string]string{"Trace": "t", "Prefer": `IdType="ImmutableId", odata.maxpagesize=20`})
 }
 
+// TestThePayloadIsTheBodyOfReadsByPOST looks at the request alone: how its answer
+// is read is a matter of the mode.
+func TestThePayloadIsTheBodyOfReadsByPOST(t *testing.T) {
+	t.Parallel()
+	op, err := catalog.Default().Lookup("calendar.calendar.getSchedule")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		payload        map[string]any
+		program, wants string
+	}{
+		"as configured":        {map[string]any{"schedules": []any{"ann@contoso.com"}, "n": json.Number("1.50")}, "", `{"n":1.50,"schedules":["ann@contoso.com"]}`},
+		"none":                 {nil, "", `{}`},
+		"changed":              {map[string]any{"a": json.Number("1")}, `.payload.b = .path.x | .payload.a += 1`, `{"a":2,"b":null}`},
+		"of the program alone": {nil, `.payload.at = "now"`, `{"at":"now"}`},
+		"taken away":           {map[string]any{"a": "x"}, `.payload = null`, `{}`},
+		"left out":             {map[string]any{"a": "x"}, `{query: {}}`, `{"a":"x"}`},
+	} {
+		sub := inbox(t)
+		sub.Operation, sub.Mode, sub.Path, sub.Payload = op, subscriber.ModeSingle, nil, test.payload
+		sub.RequestTransform = nil
+		if test.program != "" {
+			sub.RequestTransform = compile(t, test.program)
+		}
+		req, ok, err := subscriber.FirstRequest(t.Context(), &sub, "me")
+		if err != nil || !ok || string(req.Body) != test.wants {
+			t.Errorf("%s: %s, %v, %v; want %s", name, req.Body, ok, err, test.wants)
+		}
+	}
+	sub := inbox(t)
+	if req, ok, err := subscriber.FirstRequest(t.Context(), &sub, "me"); err != nil || !ok || req.Body != nil {
+		t.Errorf("a GET has the body %s, %v, %v", req.Body, ok, err)
+	}
+}
+
 func TestRequestTransformsThatFailParkTheFeed(t *testing.T) {
 	t.Parallel()
-	for _, src := range []string{`error("x")`, `1`, `{payload: 1}`, `{query: [1]}`, `{query: {a: {}}}`} {
+	for _, src := range []string{`error("x")`, `1`, `{payload: 1}`, `{body: 1}`, `{query: [1]}`, `{query: {a: {}}}`} {
 		sub := inbox(t)
 		sub.RequestTransform = compile(t, src)
 		r := newRig(t, sub)

@@ -1,13 +1,14 @@
 package subscriber
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"hash/maphash"
+	"maps"
 	"time"
 
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/index"
 )
 
 const (
@@ -38,25 +39,49 @@ const (
 	resultBusy    = "busy"    // no slot of the mailbox was free
 	resultSkipped = "skipped" // the request transform left the poll out
 	resultFenced  = "fenced"  // another worker has the feed
+	resultPaused  = "paused"  // an operator stopped the feed
 	resultPanic   = "panic"
 )
 
 // walk is one poll on its way through a round.
 type walk struct {
 	*Subscriber
-	sub  *Subscription
-	feed Feed
-	req  Request
+	sub   *Subscription
+	feed  Feed
+	reg   registration
+	req   Request
+	state *state
 
 	cur   *cursor
 	seq   uint64
-	told  *told
 	trail *trail
 	peek  peeker
 
-	// unsaved counts the pages since the cursor was stored, read the pages and
-	// items the items of the poll.
-	unsaved, read, items int
+	// now and old are the indexes of the cursor; old is nil where there is none.
+	now, old *index.Index
+	// named are the pieces that the stored cursor names.
+	named map[string]struct{}
+	// part is the index of the cursor of a page that is stored in several steps.
+	part *index.Index
+	// touched says that the index was changed since the page began.
+	touched bool
+
+	// marker is the marker of moves as it was before the page was read, mark that
+	// the commit writes it anew. See moves.go.
+	marker uint64
+	mark   bool
+	family *family
+	fresh  freshest
+
+	// pages is the memory of the page in hand.
+	pages *pages
+
+	// seen are the items that the reading of a list has seen; nil in other modes.
+	seen map[index.Key]struct{}
+
+	// unsaved counts the pages since the cursor was stored, read the pages and came the
+	// items of the poll that may be told.
+	unsaved, read, came int
 	// repeats counts pages with the same items as the one before.
 	repeats int
 }
@@ -64,214 +89,297 @@ type walk struct {
 // outcome is how a poll ended that did not fail.
 type outcome struct {
 	result string
-	after  time.Duration
-	phase  phase
+	// after is when the feed is due again. For one that reached the end of a
+	// round zero means as the schedule says, for the others at once.
+	after time.Duration
+	phase phase
+	pace  pace
 }
+
+// errAgain ends a poll in the middle of a page whose rest has to be read again.
+var errAgain = errors.New("the rest of the page is read again")
 
 // run polls the feed once: from the stored cursor to the end of the round, or as
 // far as it may go in one poll.
-func (s *Subscriber) run(ctx context.Context, sub *Subscription, feed Feed, registered time.Time, st *state) (outcome, error) {
+func (s *Subscriber) run(ctx context.Context, sub *Subscription, feed Feed, reg registration, st *state) (outcome, error) {
 	value, seq, err := s.stream.Cursor(ctx, feed)
 	if err != nil {
 		return outcome{}, fmt.Errorf("read cursor: %w", err)
 	}
-	mailbox := s.feeds[feed].mailbox
-	req, ok, err := s.request(ctx, sub, mailbox)
+	w := &walk{Subscriber: s, sub: readBy(sub, reg), feed: feed, reg: reg, seq: seq, state: st, trail: &st.trail}
+	w.pages = &pages{budget: s.memory, guess: &st.guess}
+	defer w.pages.done()
+	mailbox := st.mailbox
+	if reg.Mailbox != "" {
+		mailbox = reg.Mailbox
+	}
+	asked := w.sub
+	if reg.Retire && asked.RequestTransform != nil {
+		// Nothing is read by it any more, and it must not stand in the way.
+		plain := *asked
+		plain.RequestTransform, asked = nil, &plain
+	}
+	req, ok, err := s.request(ctx, asked, mailbox)
 	if err != nil {
 		return outcome{}, err
 	}
 	if !ok {
-		return outcome{result: resultSkipped, after: sub.Every}, nil
+		return outcome{result: resultSkipped}, nil
 	}
-	w := &walk{Subscriber: s, sub: sub, feed: feed, req: req, seq: seq, trail: &st.trail}
-	if err := w.open(ctx, value, registered, requestID(sub, mailbox)); err != nil {
+	w.req = req
+	if err := w.open(ctx, value, mailbox); err != nil {
 		return outcome{}, err
 	}
+	out, err := w.proceed(ctx)
+	err = w.beginAnew(ctx, value, err)
+	if busy, is := errors.AsType[*busyError](err); is {
+		out, err = outcome{result: resultBusy, after: max(busy.after, leastWait)}, nil
+	}
+	if errors.Is(err, errAgain) {
+		out, err = outcome{result: resultMore}, nil
+	}
+	out.phase, out.pace = w.cur.Phase, w.cur.Pace
+	return out, err
+}
+
+// proceed reads as the mode of the subscription says.
+func (w *walk) proceed(ctx context.Context) (outcome, error) {
+	if err := w.follow(ctx); err != nil {
+		return outcome{}, err
+	}
+	if w.reg.Retire {
+		return w.retire(ctx)
+	}
+	switch w.sub.Mode {
+	case ModeList:
+		return w.list(ctx)
+	case ModeSingle:
+		return w.single(ctx)
+	}
 	for {
-		out, err := w.step(ctx)
-		if err != nil || out.result != "" {
-			out.phase = w.cur.Phase
+		step := w.step
+		if w.cur.Phase == sweep {
+			step = w.sweep
+		}
+		if out, err := step(ctx); err != nil || out.result != "" {
 			return out, err
 		}
 	}
 }
 
+// readBy is the subscription as a found feed reads it.
+func readBy(sub *Subscription, reg registration) *Subscription {
+	if len(reg.Path) == 0 {
+		return sub
+	}
+	own := *sub
+	own.Path = make(map[string]string, len(sub.Path)+len(reg.Path))
+	for _, path := range []map[string]string{sub.Path, reg.Path} {
+		maps.Copy(own.Path, path)
+	}
+	return &own
+}
+
 // open takes up the stored cursor, or begins one.
-func (w *walk) open(ctx context.Context, value []byte, registered time.Time, request string) error {
-	w.cur = begin(w.sub.Start, registered, request)
+func (w *walk) open(ctx context.Context, value []byte, mailbox string) error {
+	request := requestID(w.sub, mailbox)
+	w.cur = w.begin(request)
 	if value != nil {
 		stored, err := decodeCursor(value)
 		if err != nil {
 			return err
 		}
+		if w.sub.Mode == ModeDelta && stored.Link == "" && (stored.Phase == changes || stored.Phase == sweep) {
+			return badCursor(errors.New("cursor has no link"))
+		}
+		if stored.Phase == retired && !w.reg.Retire {
+			stored.Phase, w.cur.Round = w.cur.Phase, stored.Round+1
+			stored = w.cur // it came back: what it told before it was taken back
+		}
 		w.cur = stored
 	}
-	if w.cur.Request != request {
-		// $select and the like live in the token, so only a new round brings the
-		// new ones.
-		w.cur.restart(request)
-		w.log.WarnContext(ctx, "request changed, full read begins",
-			"feed", w.feed.String(), "phase", string(w.cur.Phase), "new_from", w.cur.cut(),
-			"limit", "changes of older items since the last round are not told")
+	w.name()
+	if w.cur.Version < cursorVersion {
+		w.log.InfoContext(ctx, "cursor of an earlier version, quiet full read begins", "feed", w.feed.String())
+		w.cur.upgrade()
 	}
-	if w.cur.Phase == primer && w.cur.Link == "" && !selects(w.req.Query, memberReceived) {
+	w.refresh(ctx, request)
+	if w.cur.Phase == primer && w.cur.Link == "" && !w.reg.Retire && !selects(w.req.Query, memberReceived) {
 		w.log.WarnContext(ctx, "mails that arrive during the first read cannot be told from old ones",
 			"feed", w.feed.String(), "try", "add "+memberReceived+" to $select")
 	}
-	if w.cur.Phase == snapshot && w.sub.Start.needsReceived() && !selects(w.req.Query, memberReceived) {
+	if w.cur.Phase == snapshot && !w.reg.Retire && w.sub.Start.needsReceived() && !selects(w.req.Query, memberReceived) {
 		return fault.New(fault.Poison, "start at a date needs %s in $select", memberReceived).WithCode("start_date").
 			WithHint("add %s to $select of subscription %s", memberReceived, w.sub.Name)
 	}
-	w.told = newTold(w.cur.Told)
+	w.peek.until = w.sub.Window != Window{}
 	w.trail.resume(w.seed, w.cur.Round)
+	return w.reopen()
+}
+
+// begin is the cursor of a feed that has none yet. Of a folder or mailbox that
+// came to be after the subscription everything is new.
+func (w *walk) begin(request string) *cursor {
+	c := begin(w.sub.Start, w.reg.Registered, request)
+	c.Resync = w.reg.Resync
+	if w.reg.New && c.Phase == primer {
+		c.Phase = resync
+	}
+	return c
+}
+
+// refresh begins a full read where there is a reason for one.
+func (w *walk) refresh(ctx context.Context, request string) {
+	why := ""
+	switch {
+	case w.reg.Retire || w.cur.Phase == retired:
+		return
+	case w.cur.Request != request:
+		// $select and the like live in the token, so only a new round brings the
+		// new ones.
+		why = "request changed"
+	case w.reg.Resync != "" && w.cur.Resync != w.reg.Resync:
+		why = "asked for"
+	}
+	w.cur.Request, w.cur.Resync = request, w.reg.Resync
+	wholly := w.sub.Mode != ModeDelta // each reading is a full one
+	from, upto := w.sub.Window.at(time.Now())
+	if why == "" && !w.cur.From.Equal(from) && (w.cur.Link == "" || w.cur.Phase == changes) {
+		if !w.cur.From.IsZero() {
+			why = "window moved on"
+		}
+	}
+	switch {
+	case w.cur.Link == "" || why != "" || wholly:
+		w.cur.From, w.cur.Upto = from, upto
+	}
+	w.window()
+	if wholly {
+		return
+	}
+	if why != "" {
+		w.log.InfoContext(ctx, "full read begins", "feed", w.feed.String(), "because", why)
+		w.cur.restart()
+		return
+	}
+	if w.cur.full() && w.cur.Link == "" && !w.cur.Index.IsZero() {
+		// The first page was stored in part, and there is no link by which to read
+		// the same page again.
+		w.cur.restart()
+	}
+}
+
+// reopen makes the indexes those of the cursor.
+func (w *walk) reopen() error {
+	store := w.pieces(w.feed)
+	w.now, w.old, w.part, w.touched = index.Open(store, w.cur.Index), nil, nil, false
+	if !w.cur.Old.IsZero() {
+		w.old = index.Open(store, w.cur.Old)
+	}
 	return nil
 }
 
 // step reads one page and makes it durable. An outcome with a result ends the
 // poll.
 func (w *walk) step(ctx context.Context) (outcome, error) {
-	kept := w.told.keep(max(toldKept, len(w.cur.Told)))
+	if err := w.gather(ctx); err != nil {
+		return outcome{}, err
+	}
+	if err := w.pages.next(ctx, w.req.asked(w.cur.Link, w.sub.PageSize), w.cur.full()); err != nil {
+		return outcome{}, fmt.Errorf("wait for memory: %w", err)
+	}
 	release, wait, ok := w.slots.Take(ctx, w.req.Client, w.req.Mailbox)
 	if !ok {
 		return outcome{result: resultBusy, after: max(wait, leastWait)}, nil
 	}
-	page, changes, err := w.readPage(ctx, release)
+	before := *w.cur
+	page, items, err := w.readPage(ctx, before.Link, release)
 	if err != nil {
-		return outcome{}, w.lost(ctx, err)
+		return outcome{}, w.lost(ctx, before, err)
 	}
 	w.read++
-	w.items += len(changes.all)
-	repeated, err := w.guard(page, changes)
+	w.came += len(items.all)
+	repeated, err := w.guard(page, before.Link, items)
 	if err != nil {
 		return outcome{}, err
 	}
-	link := w.cur.Link
-	wasFull, quiet := w.cur.full(), changes.seen == 0
 	ended, yield := page.Delta != "", w.read >= maxPages
-
-	events, err := w.events(ctx, page, changes.all)
+	rest, err := w.prepare(ctx, page, &before, items.all)
 	if err != nil {
 		return outcome{}, err
 	}
-	before := *w.cur
 	w.cur.advance(page, time.Now())
-	w.trail.pass(link)
+	w.trail.pass(before.Link)
 	w.unsaved++
-	save := wasFull || !quiet || w.unsaved >= maxUnsaved || time.Since(before.At) >= saveEvery
-	if (save && !repeated) || len(events) > 0 {
-		if err := w.commit(ctx, before, events, kept, changes.seen); err != nil {
+	save := before.full() || items.seen > 0 || w.unsaved >= maxUnsaved || time.Since(before.At) >= saveEvery
+	if (save && !repeated) || len(rest) > 0 {
+		if err := w.commit(ctx, before, rest); err != nil {
 			return outcome{}, err
 		}
 	}
 	switch {
-	case ended && w.items == 0:
-		return outcome{result: resultEmpty, after: w.sub.Every}, nil
+	case ended && w.cur.Phase == sweep:
+		return outcome{}, nil
 	case ended:
-		return outcome{result: resultOK, after: w.sub.Every}, nil
+		return w.ended(), nil
 	case yield:
 		return outcome{result: resultMore}, nil
+	case w.sub.OnePage && !before.full():
+		return outcome{result: resultOK}, nil
 	default:
 		return outcome{}, nil
 	}
 }
 
-// pageItems are the items of one page that are to be told.
-type pageItems struct {
-	all []change
-	// seen counts the items of the page, also those that are not told.
-	seen int
-	// sum is a hash of all their bytes.
-	sum uint64
+// ended is the outcome of a poll that reached the end of a round.
+func (w *walk) ended() outcome {
+	if w.came == 0 {
+		return outcome{result: resultEmpty}
+	}
+	return outcome{result: resultOK}
 }
 
-// readPage reads a page and decides about its items as they come, so that of a
-// quiet full read none is kept in memory. It releases the slot before it returns.
-func (w *walk) readPage(ctx context.Context, release func()) (Page, pageItems, error) {
-	defer release()
-	var items pageItems
-	var sum maphash.Hash
-	sum.SetSeed(w.seed)
-	page, err := w.source.Read(ctx, w.req.at(w.cur.Link, w.sub.PageSize), func(raw []byte) error {
-		items.seen++
-		w.told.room(items.seen)
-		_, _ = sum.Write(raw)
-		if c, tell := w.judge(raw); tell {
-			c.raw = bytes.Clone(raw)
-			items.all = append(items.all, c)
+// prepare makes events of a page's changes: deletions are looked at, items
+// completed, what is done meanwhile is stored if it is much. It returns the
+// events that are left for the last commit.
+func (w *walk) prepare(ctx context.Context, page Page, before *cursor, all []*change) ([]toldEvent, error) {
+	w.settleMark(page)
+	if err := w.settle(ctx, all); err != nil {
+		return nil, err
+	}
+	for {
+		done, failed := w.complete(ctx, all)
+		events, err := w.events(ctx, page, all[:done])
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	if err != nil {
-		return Page{}, pageItems{}, fmt.Errorf("read page: %w", err)
-	}
-	items.sum = sum.Sum64()
-	return page, items, nil
-}
-
-// judge decides whether an item is told, and as what.
-func (w *walk) judge(raw []byte) (change, bool) {
-	it, err := w.peek.peek(raw)
-	if err != nil {
-		return change{item: item{}, kind: Changed, version: digest(string(raw)), bad: err}, true
-	}
-	round := w.cur.Round
-	if it.removed {
-		// The quiet first read has told nothing of most items, and then there is
-		// nothing to take back.
-		if w.cur.Phase == primer && !w.told.knows(it.id) {
-			return change{}, false
+		if done == len(all) && failed == nil {
+			return events, nil
 		}
-		entry := w.told.remove(it.id, round)
-		if entry == "" || !w.sub.Deletions {
-			return change{}, false
+		if err := w.storePart(ctx, before, events); err != nil {
+			return nil, err
 		}
-		return change{item: it, kind: Deleted, version: entry[keyLen:], entry: entry}, true
-	}
-	kind, tell := w.kind(&it)
-	if !tell {
-		return change{}, false
-	}
-	version := it.version
-	if version == "" {
-		version = fmt.Sprintf("bytes:%d:%s", round, digest(string(raw)))
-	}
-	if w.told.has(it.id, version) {
-		return change{}, false
-	}
-	c := change{item: it, kind: kind, version: version, life: w.told.reborn(it.id)}
-	c.entry = w.told.add(it.id, version)
-	return c, true
-}
-
-// kind is the word for an item that exists, and whether it is told at all.
-func (w *walk) kind(it *item) (string, bool) {
-	switch {
-	case !w.cur.full():
-		return Changed, true
-	case w.cur.Phase != snapshot:
-		return Changed, it.fresh(w.cur.cut())
-	case !it.received.Before(w.cur.Since): // always, where everything is told
-		return Snapshot, true
-	default:
-		// Older than the start, but changed while the snapshot is being read.
-		return Changed, !w.cur.Began.IsZero() && it.modified.After(w.cur.Began)
+		if failed != nil {
+			return nil, failed
+		}
+		all = all[done:]
 	}
 }
 
 // guard refuses a page that does not lead on. repeated reports that the page has
 // the items of the page before: it moves the stored cursor no further, so that
 // an endless row of such pages is an error at a cursor that stands still.
-func (w *walk) guard(page Page, items pageItems) (repeated bool, err error) {
+func (w *walk) guard(page Page, link string, items pageItems) (repeated bool, err error) {
 	endless := func(format string, args ...any) error {
 		return fault.New(fault.Retry, format, args...).WithCode("page_loop").
-			WithHint("the answers of Graph go round in a circle; if it lasts, purge the cursor of feed %s to begin anew", w.feed)
+			WithHint("the answers of Graph go round in a circle; if it lasts, ask for a full read of feed %s", w.feed)
 	}
 	switch {
-	case (page.Next == "") == (page.Delta == ""):
+	case w.sub.Mode == ModeDelta && (page.Next == "") == (page.Delta == ""):
 		return false, fault.New(fault.Retry, "page has both or neither of nextLink and deltaLink").WithCode("bad_page")
 	case page.Next == "":
 		return false, nil
-	case page.Next == w.cur.Link || w.trail.circles(page.Next):
+	case page.Next == link || w.trail.circles(page.Next):
 		return false, endless("nextLink leads back to a page of this round")
 	case w.cur.Pages >= maxRound:
 		return false, endless("round has more than %d pages", maxRound)
@@ -291,17 +399,15 @@ func (w *walk) guard(page Page, items pageItems) (repeated bool, err error) {
 // lost answers a link that Graph no longer knows: it stores a cursor at the
 // beginning of a full read, which the next poll does. The error comes back, so
 // that a server that forgets every link is asked less and less.
-func (w *walk) lost(ctx context.Context, err error) error {
-	if fault.KindOf(err) != fault.Resync || w.cur.Link == "" {
+func (w *walk) lost(ctx context.Context, before cursor, err error) error {
+	if fault.KindOf(err) != fault.Resync || before.Link == "" {
 		return err
 	}
-	kept := w.told.keep(toldKept)
-	w.cur.restart(w.cur.Request)
-	w.log.WarnContext(ctx, "delta token lost, full read begins",
-		"feed", w.feed.String(), "phase", string(w.cur.Phase), "new_from", w.cur.cut(),
-		"limit", "deletions and changes of older items since the last round may not be told")
-	w.cur.Told = kept
-	if failed := w.store(ctx, nil, w.cur); failed != nil {
+	before.restart()
+	*w.cur = before
+	w.touched, w.mark = false, false
+	w.log.WarnContext(ctx, "delta token lost, full read begins", "feed", w.feed.String(), "phase", string(w.cur.Phase))
+	if failed := w.store(ctx, nil, nil, w.cur); failed != nil {
 		return failed
 	}
 	return err

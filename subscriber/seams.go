@@ -28,6 +28,8 @@ type Request struct {
 	// Headers go with every request, because they do not live in the link:
 	// https://learn.microsoft.com/graph/paging
 	Headers map[string]string
+	// Body is the payload of an operation that is read by POST; nil for none.
+	Body []byte
 	// Link is a whole @odata.nextLink or @odata.deltaLink, as Graph gave it; ""
 	// begins a round.
 	Link string
@@ -56,18 +58,21 @@ type Source interface {
 	Read(ctx context.Context, req Request, emit func(item []byte) error) (Page, error)
 }
 
-// Stream keeps events and cursors together.
+// Stream keeps events, cursors and the pieces of the indexes together.
 type Stream interface {
+	Indexes
 	// Cursor returns what the last Commit of the feed stored and the cursor's
 	// sequence, or nil and 0 where there was none. It must not be older than a
 	// commit that has been acknowledged to anybody.
 	Cursor(ctx context.Context, feed Feed) (value []byte, seq uint64, err error)
-	// Commit stores the events and then the cursor, all or nothing, if the
-	// cursor's sequence is still after (0: there is none yet), and returns the
-	// cursor's new sequence. It returns [ErrFenced] where it is not. Any other
-	// error may have happened before or after the effect; the caller reads the
-	// cursor again and learns which.
-	Commit(ctx context.Context, feed Feed, events []Event, cursor []byte, after uint64) (seq uint64, err error)
+	// Commit stores the events, then the segments and then the cursor, all or
+	// nothing, if the cursor's sequence is still c.After and the marker's is
+	// c.Moves.After, and returns the cursor's new sequence. It returns
+	// [ErrFenced] where one of them is not. An error with the code "store_full"
+	// says that there is no room: the feed waits. Any other error may have
+	// happened before or after the effect; the caller reads the cursor again and
+	// learns which.
+	Commit(ctx context.Context, c Commit) (seq uint64, err error)
 }
 
 // Queue hands feeds to workers, one feed to one worker at a time as far as
@@ -77,6 +82,9 @@ type Queue interface {
 	// Register makes the feed known. It is idempotent: a feed that is known
 	// keeps the data of its first registration.
 	Register(ctx context.Context, feed Feed, data []byte) error
+	// Replace makes the feed known with these data, in place of what it was
+	// registered with. It is due at once.
+	Replace(ctx context.Context, feed Feed, data []byte) error
 	// Run calls poll for feeds that are due, at most parallel at a time, and
 	// gives each back as the result says. It returns nil after ctx ended and
 	// every poll has returned, or an error that it cannot work around.

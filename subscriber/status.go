@@ -28,7 +28,8 @@ type FeedStatus struct {
 	Polling bool
 	// Result is how the newest poll ended, in the words of the metric's label.
 	Result string
-	// Phase is what the feed is reading: primer, snapshot, resync or changes.
+	// Phase is what the feed is reading: primer, snapshot, resync, sweep, changes,
+	// retiring or retired.
 	Phase string
 	// Lag is for how long the feed has been behind, as far as this worker knows:
 	// since the beginning of the poll under way or of the first failure in a
@@ -41,13 +42,15 @@ type FeedStatus struct {
 	Code, Error, Hint string
 }
 
-// Status returns the configured feeds in the order of their names. It is safe
+// Status returns the configured feeds, and those found that this worker polled
+// lately, in the order of their names. It is safe
 // for concurrent use.
 func (s *Subscriber) Status() []FeedStatus {
 	now := time.Now()
-	all := make([]FeedStatus, 0, len(s.feeds))
-	for feed, st := range s.feeds {
-		all = append(all, st.status(feed, s.subs[feed.Subscription].Every, now))
+	feeds := s.roster.all()
+	all := make([]FeedStatus, 0, len(feeds))
+	for feed, st := range feeds {
+		all = append(all, st.status(feed, s.subs[feed.Subscription].clock.longest(now), now))
 	}
 	slices.SortFunc(all, func(a, b FeedStatus) int {
 		return cmp.Or(cmp.Compare(a.Feed.Subscription, b.Feed.Subscription),
@@ -58,9 +61,13 @@ func (s *Subscriber) Status() []FeedStatus {
 
 // state is what a worker remembers of a feed. All of it may be lost.
 type state struct {
-	mailbox string // as configured
-	// trail belongs to the poll under way.
-	trail trail
+	mailbox string // as it goes into requests
+	// trail belongs to the poll under way, and so do the others: tidied is when
+	// lost pieces of the index were looked for, walked when a list was last looked
+	// through for missing items.
+	trail          trail
+	tidied, walked time.Time
+	guess          pageGuess
 
 	mu          sync.Mutex
 	polling     bool
@@ -68,7 +75,17 @@ type state struct {
 	lastSuccess time.Time
 	behind      time.Time // since when it fails; zero: it does not
 	failures    int
+	paused      int // visits in a row at which it was paused
 	report
+}
+
+// pause notes a visit of a paused feed and returns how many there were before.
+func (st *state) pause() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.result = resultPaused
+	st.paused++
+	return st.paused - 1
 }
 
 // report is how a poll ended.
@@ -86,7 +103,7 @@ func (st *state) enter(now time.Time) bool {
 	if st.polling {
 		return false
 	}
-	st.polling, st.lastPoll = true, now
+	st.polling, st.lastPoll, st.paused = true, now, 0
 	return true
 }
 
@@ -95,6 +112,13 @@ func (st *state) failed() int {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.failures++
+	return st.failures
+}
+
+// failedBefore returns how many failures in a row there were before this poll.
+func (st *state) failedBefore() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	return st.failures
 }
 

@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/index"
 	"outlook-connector/internal/retry"
 )
 
@@ -29,16 +29,25 @@ const (
 // Subscriber polls the feeds of its subscriptions. It keeps nothing that cannot
 // be lost: any number of them share the feeds, and the state is in the stream.
 type Subscriber struct {
-	subs  map[string]*Subscription
-	feeds map[Feed]*state
+	subs   map[string]*Subscription
+	roster *feedRoster
 
 	source  Source
+	items   Items // nil: none are read
+	blobs   Blobs
 	stream  Stream
 	queue   Queue
 	dead    DeadLetters
 	slots   Slots
 	log     *slog.Logger
 	metrics *metrics
+
+	// cache has the newest pieces of all feeds' indexes, spent is what the looks
+	// at deleted items may still cost.
+	cache *index.Cache
+	spent budget
+	// memory bounds what the pages in hand take.
+	memory *pageBudget
 
 	strangers strangers
 
@@ -55,8 +64,8 @@ func New(opts Options) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		subs:   make(map[string]*Subscription, len(opts.Subscriptions)),
-		feeds:  make(map[Feed]*state),
-		source: opts.Source, stream: opts.Stream, queue: opts.Queue, dead: opts.DeadLetters, slots: opts.Slots,
+		source: opts.Source, items: opts.Items, blobs: opts.Blobs,
+		stream: opts.Stream, queue: opts.Queue, dead: opts.DeadLetters, slots: opts.Slots,
 		log:         opts.Log,
 		parallel:    orDefault(opts.Parallel, defaultParallel),
 		maxMessages: orDefault(opts.MaxMessages, defaultMessages),
@@ -79,13 +88,17 @@ func New(opts Options) (*Subscriber, error) {
 			continue
 		}
 		s.subs[sub.Name] = &sub
-		for feed, mailbox := range sub.feeds() {
-			s.feeds[feed] = &state{mailbox: mailbox}
-		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("subscriber: %w", err)
 	}
+	cacheBytes := opts.IndexCache
+	if cacheBytes <= 0 {
+		cacheBytes = defaultCache
+	}
+	s.cache = index.NewCache(cacheBytes, nil) // each feed reads its own pieces
+	s.memory = newBudget(budgetBytes)
+	s.roster = newRoster(s.subs, opts.Stream)
 	var err error
 	if s.metrics, err = newMetrics(opts.Registerer, s); err != nil {
 		return nil, fmt.Errorf("subscriber: %w", err)
@@ -123,19 +136,12 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	return nil
 }
 
-// registration is the data of a feed's message. Its JSON outlives versions of
-// this program.
-type registration struct {
-	Version int `json:"v"`
-	// Registered is the subscription's beginning for start: now.
-	Registered time.Time `json:"registered"`
-}
-
-// register makes the feeds known, now and every 30 s. A failure is not the end:
+// register makes the feeds known, now and every 30 s, or more rarely where they
+// are many. A failure is not the end:
 // the feeds that are known are polled all the same.
 func (s *Subscriber) register(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; {
-		wait := registerEvery
+		wait := registerWait(len(s.roster.named))
 		err := s.registerAll(ctx)
 		switch {
 		case fault.Stopped(ctx, err):
@@ -155,10 +161,10 @@ func (s *Subscriber) register(ctx context.Context) error {
 }
 
 func (s *Subscriber) registerAll(ctx context.Context) error {
-	for feed := range s.feeds {
-		data, err := json.Marshal(registration{Version: 1, Registered: time.Now().UTC()})
+	for feed := range s.roster.named {
+		data, err := registration{Registered: time.Now().UTC()}.encode()
 		if err != nil {
-			return fmt.Errorf("encode registration: %w", err)
+			return err
 		}
 		if err := s.queue.Register(ctx, feed, data); err != nil {
 			return fmt.Errorf("register feed %s: %w", feed, err)
@@ -167,22 +173,10 @@ func (s *Subscriber) registerAll(ctx context.Context) error {
 	return nil
 }
 
-// registered reads when the feed was registered. Data that cannot be read are
-// no reason to stand still: the feed begins now.
-func (s *Subscriber) registered(ctx context.Context, feed Feed, data []byte) time.Time {
-	var r registration
-	err := json.Unmarshal(data, &r)
-	if err == nil && !r.Registered.IsZero() {
-		return r.Registered
-	}
-	s.log.WarnContext(ctx, "registration of feed is not readable", "feed", feed.String(), "error", err)
-	return time.Now()
-}
-
 // firstWait is how long a newly registered feed still has to wait for its first
 // poll, so that feeds registered together do not all begin in one moment.
 func (s *Subscriber) firstWait(sub *Subscription, feed Feed, registered time.Time) time.Duration {
-	window := min(sub.Every, spreadAtMost, time.Duration(len(s.feeds))*spreadEach)
+	window := min(sub.Every, spreadAtMost, time.Duration(s.roster.len())*spreadEach)
 	wait := time.Until(registered.Add(time.Duration(feed.spread() * float64(window))))
 	if wait > window {
 		return 0 // registered by a worker whose clock is ahead

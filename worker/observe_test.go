@@ -190,7 +190,7 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 		`outlook_commands_total{outcome="done",publisher="send-mail"} 1`,
 		`outlook_commands_total{outcome="failed",publisher="send-mail"} 1`,
 		`outlook_commands_total{outcome="failed",publisher="unknown"} 1`,
-		`outlook_events_total{change="changed",subscription="inbox"} 1`,
+		`outlook_events_total{change="created",subscription="inbox"} 1`,
 		`outlook_graph_requests_total{client="contoso",code="429",method="POST"} 1`,
 		`outlook_graph_retries_total{client="contoso",reason="throttled"} 1`,
 		`outlook_token_refreshes_total{client="contoso",result="ok"} 1`,

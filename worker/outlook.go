@@ -64,9 +64,7 @@ func (o outlook) Read(ctx context.Context, r subscriber.Request, emit func(item 
 	if err != nil {
 		return subscriber.Page{}, err
 	}
-	page, err := client.Page(ctx, graph.Request{
-		Operation: r.Operation, Mailbox: r.Mailbox, Path: r.Path, Query: r.Query, Headers: r.Headers, Link: r.Link,
-	}, emit)
+	page, err := client.Page(ctx, graphRequest(r), emit)
 	if err != nil {
 		return subscriber.Page{}, err
 	}

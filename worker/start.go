@@ -152,7 +152,7 @@ func (w *Worker) prepareRoles(context.Context) error {
 		stream := feedStream{w.conn, w.o.tracer}
 		w.subscriber, err = subscriber.New(subscriber.Options{
 			Subscriptions: subs, Source: w.outlook, Stream: stream, Queue: stream, DeadLetters: stream, Slots: pollSlots{w.outlook},
-			Parallel: feedParallel, Log: w.log.With("room", "subscriber"), Registerer: w.o.registerer(),
+			Items: items{w.outlook}, Blobs: blobs{w.conn}, Parallel: feedParallel, Log: w.log.With("room", "subscriber"), Registerer: w.o.registerer(),
 		})
 		if err != nil {
 			return configError(err)

@@ -35,7 +35,7 @@ func (w *Worker) Status(ctx context.Context) httpd.Status {
 		for _, f := range w.subscriber.Status() {
 			status.Feeds = append(status.Feeds, httpd.FeedStatus{
 				Subscription: f.Feed.Subscription, Mailbox: f.Feed.Mailbox, Part: f.Feed.Part, Phase: f.Phase,
-				LastPoll: f.LastPoll, NextPoll: f.NextPoll, Error: f.Error, Hint: f.Hint,
+				LastPoll: f.LastPoll, NextPoll: f.NextPoll, Result: f.Result, Lag: f.Lag.Seconds(), Error: f.Error, Hint: f.Hint,
 			})
 		}
 	}

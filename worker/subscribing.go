@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -49,27 +48,6 @@ func (s feedStream) Cursor(ctx context.Context, feed subscriber.Feed) ([]byte, u
 	return s.conn.Cursor(ctx, subject)
 }
 
-// Commit stores events and cursor in one atomic batch.
-func (s feedStream) Commit(ctx context.Context, feed subscriber.Feed, events []subscriber.Event, cursor []byte, after uint64) (uint64, error) {
-	cursorSubject, err := s.cursorSubject(feed)
-	if err != nil {
-		return 0, err
-	}
-	eventSubject, err := s.conn.Names().Event(feed.Subscription, feed.Mailbox)
-	if err != nil {
-		return 0, err
-	}
-	messages := make([]jet.Msg, len(events))
-	for i, event := range events {
-		messages[i] = jet.Msg{Subject: eventSubject, Header: headerOf(event.Header), Data: event.Body, TTL: event.TTL}
-	}
-	seq, err := s.conn.Commit(ctx, jet.Page{Events: messages, CursorSubject: cursorSubject, Cursor: cursor, After: after})
-	if errors.Is(err, jet.ErrFenced) {
-		return 0, fmt.Errorf("%w: %w", subscriber.ErrFenced, err)
-	}
-	return seq, err
-}
-
 // Register makes a feed known to the queue.
 func (s feedStream) Register(ctx context.Context, feed subscriber.Feed, data []byte) error {
 	subject, err := s.feedSubject(feed)
@@ -77,6 +55,15 @@ func (s feedStream) Register(ctx context.Context, feed subscriber.Feed, data []b
 		return err
 	}
 	return s.conn.Feeds().Register(ctx, subject, data)
+}
+
+// Replace makes a feed known with these data, whatever it had.
+func (s feedStream) Replace(ctx context.Context, feed subscriber.Feed, data []byte) error {
+	subject, err := s.feedSubject(feed)
+	if err != nil {
+		return err
+	}
+	return s.conn.Feeds().Replace(ctx, subject, data)
 }
 
 // Run polls feeds as they fall due.
@@ -146,8 +133,10 @@ func (s feedStream) bury(ctx context.Context, subject string, letter eventLetter
 
 func headerOf(values map[string]string) jet.Header {
 	header := make(jet.Header, len(values))
+	all := make([]string, 0, len(values)) // one array in place of one for each
 	for name, value := range values {
-		header[name] = []string{value}
+		all = append(all, value)
+		header[name] = all[len(all)-1 : len(all) : len(all)]
 	}
 	return header
 }
@@ -156,34 +145,48 @@ func headerOf(values map[string]string) jet.Header {
 func subscriptions(c *config.Config) ([]subscriber.Subscription, error) {
 	out := make([]subscriber.Subscription, 0, len(c.Subscriptions))
 	var problems []error
-	for _, s := range c.Subscriptions {
-		op, err := catalog.Default().Lookup(s.Entity)
+	for i := range c.Subscriptions {
+		sub, err := subscription(c, &c.Subscriptions[i])
 		if err != nil {
-			problems = append(problems, fmt.Errorf("subscription %s: %w", s.Name, err))
+			problems = append(problems, fmt.Errorf("subscription %s: %w", c.Subscriptions[i].Name, err))
 			continue
-		}
-		sub := subscriber.Subscription{
-			Name: s.Name, Client: s.Client, Operation: op, Mailboxes: s.Mailboxes,
-			Path: s.Path, Query: s.Query, Headers: s.Headers, RequestSource: s.RequestTransform,
-			Every: s.Every.Std(), Start: subscriber.Start{All: s.Start.All, From: s.Start.At},
-			Deletions: deletions(s.Changes), TTL: s.TTL.Std(), ImmutableIDs: s.ImmutableIDs,
-		}
-		if client := c.Client(s.Client); client != nil {
-			sub.Tenant = client.Tenant
-		}
-		if sub.RequestTransform, err = compile(s.RequestTransform); err != nil {
-			problems = append(problems, fmt.Errorf("subscription %s: request_transform: %w", s.Name, err))
-		}
-		if sub.Transform, err = compile(s.Transform); err != nil {
-			problems = append(problems, fmt.Errorf("subscription %s: transform: %w", s.Name, err))
 		}
 		out = append(out, sub)
 	}
 	return out, errors.Join(problems...)
 }
 
-func deletions(changes []string) bool {
-	return len(changes) == 0 || slices.Contains(changes, "deleted")
+func subscription(c *config.Config, s *config.Subscription) (subscriber.Subscription, error) {
+	op, err := catalog.Default().Lookup(s.Entity)
+	if err != nil {
+		return subscriber.Subscription{}, err
+	}
+	sub := subscriber.Subscription{
+		Name: s.Name, Client: s.Client, Operation: op, Mode: subscriber.Mode(s.Mode),
+		Mailboxes: s.Mailboxes.List, Members: subscriber.Members{Group: s.Mailboxes.Group, Users: s.Mailboxes.Users},
+		Path: s.Path, Folders: s.Folders, Query: s.Query, Headers: s.Headers, Payload: s.Payload, RequestSource: s.RequestTransform,
+		OnePage: !s.Paginate, Every: s.Every.Fixed.Std(), Start: subscriber.Start{All: s.Start.All, From: s.Start.At},
+		Schedule: subscriber.Schedule{Min: s.Every.Min.Std(), Max: s.Every.Max.Std(), Cron: s.Cron},
+		Changes:  s.Changes, TTL: s.TTL.Std(), ImmutableIDs: s.ImmutableIDs,
+		Hydrate: s.Hydrate, Attachments: subscriber.Attachments(s.Attachments), MIME: s.MIME,
+	}
+	if !op.NeedsMailbox() {
+		sub.Mailboxes = nil // the configuration has "-"
+	}
+	if s.Window != nil {
+		sub.Window = subscriber.Window{Back: s.Window.Back.Std(), Ahead: s.Window.Ahead.Std(), Step: s.Window.Step.Std()}
+	}
+	if client := c.Client(s.Client); client != nil {
+		sub.Tenant = client.Tenant
+	}
+	var problems []error
+	if sub.RequestTransform, err = compile(s.RequestTransform); err != nil {
+		problems = append(problems, fmt.Errorf("request_transform: %w", err))
+	}
+	if sub.Transform, err = compile(s.Transform); err != nil {
+		problems = append(problems, fmt.Errorf("transform: %w", err))
+	}
+	return sub, errors.Join(problems...)
 }
 
 // compile compiles a jq program; "" is none.

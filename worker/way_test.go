@@ -101,8 +101,8 @@ func TestACommandBecomesAMailAndAMailAnEvent(t *testing.T) {
 	}
 	headers := map[string][]string{
 		"Outlook-Subscription": {"inbox"}, "Outlook-Client": {"contoso"}, "Outlook-Mailbox": {"me"},
-		"Outlook-Entity": {"mail.message.delta"}, "Outlook-Id": {body.ID}, "Outlook-Change": {"changed"},
-		"ce-specversion": {"1.0"}, "ce-type": {"outlook.message.changed"}, "ce-subject": {body.ID},
+		"Outlook-Entity": {"mail.message.delta"}, "Outlook-Id": {body.ID}, "Outlook-Change": {"created"},
+		"ce-specversion": {"1.0"}, "ce-type": {"outlook.message.created"}, "ce-subject": {body.ID},
 		"content-type": {"application/json"}, "ce-datacontenttype": {"application/json"},
 		"Nats-TTL": {"604800"}, // 168h, the default of ttl
 		// These differ each time and are looked at below.
@@ -179,7 +179,7 @@ func TestPATCHAndDELETEHaveTheirEffect(t *testing.T) {
 		t.Errorf("inbox after PATCH: %+v", box)
 	}
 	update := r.events(2)[1]
-	if first(update.Header["Outlook-Change"]) != "changed" || first(update.Header["Outlook-Id"]) != id {
+	if first(update.Header["Outlook-Change"]) != "updated" || first(update.Header["Outlook-Id"]) != id {
 		t.Errorf("event of the update: %v", update.Header)
 	}
 
@@ -192,7 +192,7 @@ func TestPATCHAndDELETEHaveTheirEffect(t *testing.T) {
 		t.Errorf("inbox %+v, deleted items %+v", in, out)
 	}
 	deletion := r.events(3)[2]
-	if h := deletion.Header; first(h["Outlook-Change"]) != "deleted" || first(h["Outlook-Verified"]) != "false" ||
+	if h := deletion.Header; first(h["Outlook-Change"]) != "deleted" || first(h["Outlook-Reason"]) != "moved" || h["Outlook-Verified"] != nil ||
 		first(h["Outlook-Id"]) != id || first(h["ce-type"]) != "outlook.message.deleted" {
 		t.Errorf("event of the deletion: %v", h)
 	}
@@ -233,7 +233,7 @@ func TestStartAllTellsWhatIsThere(t *testing.T) {
 	}
 	w.deliver("a new one")
 	last := r.events(len(want) + 1)[len(want):]
-	if subjectsOf(last)[0] != "a new one" || first(last[0].Header["Outlook-Change"]) != "changed" {
+	if subjectsOf(last)[0] != "a new one" || first(last[0].Header["Outlook-Change"]) != "created" {
 		t.Errorf("the first after the snapshot: %q %v", subjectsOf(last), last[0].Header)
 	}
 }

@@ -1,0 +1,300 @@
+package subscriber
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/fault"
+)
+
+// at is the place of a folder: names from the top level down. A name may say
+// which well-known folder it is: "Posteingang=inbox".
+func at(names ...string) folderPath {
+	var path folderPath
+	for _, name := range names {
+		name, known, is := strings.Cut(name, "=")
+		path.names = append(path.names, foldName(name))
+		if is {
+			path.known = append(path.known, []string{known})
+		} else {
+			path.known = append(path.known, nil)
+		}
+	}
+	return path
+}
+
+func TestPatternsChooseFolders(t *testing.T) {
+	t.Parallel()
+	german, archive := "Posteingang=inbox", "Archiv=archive"
+	for _, c := range []struct {
+		name     string
+		patterns []string
+		in, out  []folderPath
+	}{
+		{
+			"the contract's example",
+			[]string{"inbox", "Projects/**", "!Projects/Old"},
+			[]folderPath{at(german), at("Projects"), at("Projects", "A"), at("Projects", "A", "B"), at("projects", "OLDER")},
+			[]folderPath{at(german, "Sub"), at("Projects", "Old"), at("projects", "old", "2019"), at("Other"), at("Other", "Projects"), at(archive)},
+		},
+		{
+			"a level at a time",
+			[]string{"Projects/*"},
+			[]folderPath{at("Projects", "A")},
+			[]folderPath{at("Projects"), at("Projects", "A", "B")},
+		},
+		{
+			"below and not itself",
+			[]string{"Projects/*/**"},
+			[]folderPath{at("Projects", "A"), at("Projects", "A", "B")},
+			[]folderPath{at("Projects")},
+		},
+		{
+			"any depth before",
+			[]string{"**/Invoices"},
+			[]folderPath{at("Invoices"), at("a", "Invoices"), at("a", "b", "invoices")},
+			[]folderPath{at("Invoices", "2019"), at("MyInvoices")},
+		},
+		{
+			"asterisks in a name",
+			[]string{"A*b*c"},
+			[]folderPath{at("abc"), at("AxxBxxC"), at("abbcc")},
+			[]folderPath{at("ab"), at("abcd"), at("ac", "b"), at("xabc")},
+		},
+		{
+			"overlapping ends",
+			[]string{"ab*ba"},
+			[]folderPath{at("abba"), at("abxba")},
+			[]folderPath{at("aba")},
+		},
+		{
+			"all but some",
+			[]string{"**", "!deleteditems", "!*/private", "*/private/shared"},
+			[]folderPath{at("x"), at("x", "private", "shared"), at("x", "y", "private")},
+			[]folderPath{at("Papierkorb=deleteditems"), at("Papierkorb=deleteditems", "x"), at("x", "private"), at("x", "private", "y")},
+		},
+		{
+			"the last one decides",
+			[]string{"!a", "**", "!a/b", "a/b/c"},
+			[]folderPath{at("a"), at("a", "b", "c"), at("z")},
+			[]folderPath{at("a", "b"), at("a", "b", "c", "d")},
+		},
+		{
+			"well-known names in any case, and what is displayed so",
+			[]string{"INBOX/Orders", "archive"},
+			[]folderPath{at(german, "orders"), at("Inbox", "Orders"), at(archive), at("Archive")},
+			[]folderPath{at("Orders"), at(german), at("Posteingang", "Orders"), at("x", "Inbox", "Orders")},
+		},
+		{
+			"a well-known folder that is not at the top",
+			[]string{"conflicts"},
+			[]folderPath{at("Synchronisierungsprobleme=syncissues", "Konflikte=conflicts"), at("Conflicts")},
+			[]folderPath{at("Synchronisierungsprobleme=syncissues"), at("x", "Conflicts")},
+		},
+		{
+			"escaped",
+			[]string{`\inbox`, `A\/B`, `\!x`, `a\*b`, `c\\d`, `!in\*`},
+			[]folderPath{at("inbox"), at("A/B"), at("!x"), at("a*b"), at(`c\d`)},
+			[]folderPath{at(german), at("A", "B"), at("axb"), at("x"), at("cd")},
+		},
+		{
+			"the root",
+			[]string{"msgfolderroot/x", "MsgFolderRoot/y/**"},
+			[]folderPath{at("x"), at("y"), at("y", "z")},
+			[]folderPath{at("msgfolderroot", "x"), at("x", "y")},
+		},
+		{
+			"cases beyond ASCII",
+			[]string{"ÄRGER", "Straße", "\u212Aelvin"},
+			[]folderPath{at("ärger"), at("STRAßE"), at("kelvin"), at("KELVIN")},
+			[]folderPath{at("arger")},
+		},
+	} {
+		p, err := parseFolders(c.patterns, mailNames)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		for _, path := range c.in {
+			if !p.match(path) {
+				t.Errorf("%s: %v does not read %v", c.name, c.patterns, path.names)
+			}
+		}
+		for _, path := range c.out {
+			if p.match(path) {
+				t.Errorf("%s: %v reads %v", c.name, c.patterns, path.names)
+			}
+		}
+	}
+}
+
+func TestSearchFoldersAreReadByNameAlone(t *testing.T) {
+	t.Parallel()
+	unread := at("Search", "Unread")
+	unread.search = true
+	for _, c := range []struct {
+		patterns []string
+		want     bool
+	}{
+		{[]string{"**"}, false},
+		{[]string{"Search/*"}, false},
+		{[]string{"Search/Unread"}, true},
+		{[]string{"Search/Unread", "!**"}, false},
+	} {
+		p, err := parseFolders(append(c.patterns, "x"), mailNames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.match(unread); got != c.want {
+			t.Errorf("%v reads a search folder: %v", c.patterns, got)
+		}
+	}
+}
+
+func TestContactFoldersStandBelowTheDefaultOne(t *testing.T) {
+	t.Parallel()
+	p, err := parseFolders([]string{"Contacts/Friends", "Work"}, contactNames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	friends, work := at("Friends"), at("Work")
+	friends.root, work.root = []string{"contacts"}, []string{"contacts"}
+	if !p.match(friends) || !p.match(work) || p.match(at("Friends")) || p.match(at("Kontakte=contacts")) {
+		t.Error("folders below the default one are not what they are")
+	}
+}
+
+func TestWrongPatternsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for pattern, want := range map[string]string{
+		"":                                   "names no folder",
+		"!":                                  "names no folder",
+		"/a":                                 "slash too many",
+		"a/":                                 "slash too many",
+		"a//b":                               "slash too many",
+		`a\`:                                 "ends with a backslash",
+		"a**":                                "alone between slashes",
+		"***":                                "alone between slashes",
+		"a\nb":                               "control character",
+		"a\xff":                              "not UTF-8",
+		"msgfolderroot":                      "holds folders",
+		strings.Repeat("a", maxPatternLen+1): "longer than",
+		"!a":                                 "no pattern includes",
+	} {
+		_, err := parseFolders([]string{pattern}, mailNames)
+		if err == nil || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
+			t.Errorf("%q: %v", pattern, err)
+		}
+	}
+	if _, err := parseFolders(make([]string, maxPatterns+1), mailNames); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("too many: %v", err)
+	}
+	both := []string{"a//b", "c**"}
+	if _, err := parseFolders(both, mailNames); err == nil || !strings.Contains(err.Error(), "a//b") || !strings.Contains(err.Error(), "c**") {
+		t.Errorf("not all problems at once: %v", err)
+	}
+}
+
+func TestOnlyWhatLiesInFoldersHasFolders(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{
+		"mail.message.delta": "mailFolder-id", "contacts.contact.delta": "contactFolder-id", "mail.folder.listMessages": "mailFolder-id",
+		"calendar.event.delta": "", "mail.folder.get": "", "mail.folder.delta": "", "mail.message.get": "",
+	} {
+		op, err := catalog.Default().Lookup(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, got := folderKindOf(op), ""
+		if kind != nil {
+			got = kind.param
+		}
+		if got != want {
+			t.Errorf("%s is read by %q, want %q", id, got, want)
+		}
+		if err := CheckFolders(op, []string{"**"}); (err == nil) != (want != "") {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+// TestPatternsAgreeWithRegularExpressions holds the matching against another way
+// to say the same.
+func TestPatternsAgreeWithRegularExpressions(t *testing.T) {
+	t.Parallel()
+	level := rapid.SampledFrom([]string{"a", "b", "ab", "*", "a*", "*b", "a*b", "**", "*a*", "B"})
+	pattern := rapid.Custom(func(t *rapid.T) string {
+		levels := rapid.SliceOfN(level, 1, 4).Draw(t, "levels")
+		return rapid.SampledFrom([]string{"", "!"}).Draw(t, "exclude") + strings.Join(levels, "/")
+	})
+	name := rapid.SampledFrom([]string{"a", "b", "ab", "aab", "ba", "A"})
+	rapid.Check(t, func(t *rapid.T) {
+		patterns := append([]string{"z"}, rapid.SliceOfN(pattern, 1, 5).Draw(t, "patterns")...)
+		names := rapid.SliceOfN(name, 1, 5).Draw(t, "names")
+		p, err := parseFolders(patterns, mailNames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := false
+		for _, pattern := range patterns {
+			rest, exclude := strings.CutPrefix(pattern, "!")
+			if expression(rest, exclude).MatchString(strings.Join(names, "/") + "/") {
+				want = !exclude
+			}
+		}
+		if got := p.match(at(names...)); got != want {
+			t.Fatalf("%q on %q: %v", patterns, names, got)
+		}
+	})
+}
+
+func expression(pattern string, below bool) *regexp.Regexp {
+	var text strings.Builder
+	text.WriteString("(?i)^")
+	for level := range strings.SplitSeq(pattern, "/") {
+		if level == "**" {
+			text.WriteString("([^/]+/)*")
+			continue
+		}
+		text.WriteString(strings.ReplaceAll(regexp.QuoteMeta(level), `\*`, "[^/]*") + "/")
+	}
+	if !below {
+		text.WriteString("$")
+	}
+	return regexp.MustCompile(text.String())
+}
+
+func FuzzFolderPatterns(f *testing.F) {
+	for _, seed := range []string{"inbox", "Projects/**", "!a/*", `\inbox`, `a\/b`, "***", "K/ſ"} {
+		f.Add(seed, "Projects", "Old")
+	}
+	f.Fuzz(func(t *testing.T, pattern, top, name string) {
+		p, err := parseFolders([]string{"**", pattern}, mailNames)
+		if err != nil {
+			if fault.HintOf(err) == "" {
+				t.Fatalf("%q: no hint", pattern)
+			}
+			return
+		}
+		p.match(at(top, name))
+		// What is escaped whole means itself.
+		if top == "" || strings.ContainsFunc(top, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' || r > 0x7f }) || len(top) > 400 {
+			return
+		}
+		var escaped strings.Builder
+		for _, r := range top {
+			escaped.WriteString(`\` + string(r))
+		}
+		literal, err := parseFolders([]string{escaped.String()}, mailNames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path := (folderPath{names: []string{foldName(top)}, known: [][]string{nil}}); !literal.match(path) {
+			t.Fatalf("%q does not match itself", top)
+		}
+	})
+}
