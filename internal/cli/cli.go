@@ -100,9 +100,11 @@ changes whatever else Microsoft Graph lets you change in Outlook.`,
 		a.listenCommand(),
 		a.callCommand(),
 		a.dlqCommand(),
+		a.feedsCommand(),
 		a.statusCommand(),
 		a.configCommand(),
 		a.sandboxCommand(),
+		a.benchCommand(),
 		a.versionCommand(),
 	)
 	return root

@@ -121,8 +121,12 @@ func (a *app) printOverview(o overview) error {
 		})
 		section("FEEDS", func(w io.Writer) {
 			for _, f := range p.Feeds {
-				fmt.Fprintf(w, "  %s\t%s\t%s\tlast poll %s\tnext %s\t%s\n", f.Subscription, f.Mailbox, orDash(f.Phase),
-					ago(f.LastPoll), in(f.NextPoll), tryText(f.Error, f.Hint))
+				phase, next := orDash(f.Phase), f.NextPoll
+				if f.Result == resultPaused {
+					phase, next = resultPaused, time.Time{}
+				}
+				fmt.Fprintf(w, "  %s\t%s\t%s\tlast poll %s\tnext %s\t%s\n", f.Subscription, f.Mailbox, phase,
+					ago(f.LastPoll), in(next), tryText(f.Error, f.Hint))
 			}
 		})
 		section("PUBLISHERS", func(w io.Writer) {

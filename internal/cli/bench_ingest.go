@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outlook-connector/internal/bench"
+)
+
+type benchIngestFlags struct {
+	pages, items, feeds, rounds int
+	size                        string
+	length                      time.Duration
+	nats                        string
+	syncAlways                  bool
+	profile                     string
+}
+
+func (a *app) benchIngestCommand() *cobra.Command {
+	var f benchIngestFlags
+	cmd := &cobra.Command{
+		Use:   "ingest",
+		Short: "Measure pages of Graph on their way into JetStream",
+		Long: `Measures the whole way of pages into JetStream: a plain HTTP server gives delta
+pages of made-up messages, a worker as "run" starts it reads, splits and commits
+them, and a NATS server stores them, each in a process of its own. It measures
+twice: with a server that syncs its disk every two minutes, as nats-server does
+by itself, next to raw asynchronous publishing of the same bodies; and with one
+that syncs every write, as the embedded server does, next to publishing one
+message after the other. It fails where anything that was read is not stored.`,
+		Example: `  outlook-connector bench ingest
+  outlook-connector bench ingest --rounds 5 --output json
+  outlook-connector bench ingest --items 1000 --size 30KB --pages 4      # memory under large pages
+  outlook-connector bench ingest --for 1m --feeds 64 --sync-always
+  outlook-connector bench ingest --nats nats://127.0.0.1:4222            # a server of your own`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.benchIngest(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&f.pages, "pages", 0, "pages of each feed (default 64, or as many as fit into --for)")
+	flags.IntVar(&f.items, "items", 100, "messages of a page")
+	flags.StringVar(&f.size, "size", "4KB", "`SIZE` of a message, at least 1KB")
+	flags.IntVar(&f.feeds, "feeds", 16, "mailboxes that are read at the same time")
+	flags.DurationVar(&f.length, "for", 0, "`TIME` of each measurement (default until all pages are read)")
+	flags.IntVar(&f.rounds, "rounds", 1, "how often all is measured, to see the spread")
+	flags.StringVar(&f.nats, "nats", "", "`URL` of a NATS server to use instead of one for each measurement")
+	flags.BoolVar(&f.syncAlways, "sync-always", false, "measure only with every write synced; with --nats: that server does so")
+	flags.StringVar(&f.profile, "profile", "", "`FOLDER` for CPU and heap profiles of the worker (go tool pprof)")
+	return cmd
+}
+
+func (a *app) benchIngest(ctx context.Context, f benchIngestFlags) error {
+	size, err := parseSize(f.size)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.pages < 0 || f.length < 0:
+		return usagef("--pages and --for must not be negative")
+	case f.items < 1 || f.items > 10_000 || f.feeds < 1 || f.feeds > 10_000 || f.rounds < 1:
+		return usagef("--items and --feeds must be 1 to 10000, --rounds at least 1")
+	}
+	if f.profile != "" {
+		if err := os.MkdirAll(f.profile, 0o700); err != nil {
+			return err
+		}
+	}
+	report, err := bench.Ingest{
+		Command: benchPart, Feeds: f.feeds, Pages: f.pages, Items: f.items, Size: size, For: f.length,
+		NATS: f.nats, SyncAlways: f.syncAlways, Rounds: f.rounds, Profile: f.profile,
+		Progress: func(what string) { fmt.Fprintf(a.err, "%s …\n", what) },
+	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		return a.printJSON(report)
+	}
+	return a.printIngest(report)
+}
+
+func (a *app) printIngest(r bench.IngestReport) error {
+	fmt.Fprintf(a.out, "%s on %s: pages of %d messages of %d bytes, %s\n\n",
+		count(r.CPUs, "CPU"), r.OS, r.Items, r.Size, count(r.Feeds, "feed"))
+	table := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "round\tsynced\tmessages\tseconds\t/s\tMB/s\tpage p50\tp99\tCPU s/10k worker\tserver\tsink\tRSS idle\tpeak\traw\tratio\t")
+	for _, run := range r.Runs {
+		fmt.Fprintf(table, "%d\t%s\t%d\t%.1f\t%.0f\t%.1f\t%.0f ms\t%.0f ms\t%.2f\t%.2f\t%.2f\t%.0f MiB\t%.0f MiB\t%.0f/s %s\t%.2f\t\n",
+			run.Round, yes(run.SyncAlways), run.Entities, run.Seconds, run.Rate, run.MBps, run.P50, run.P99,
+			run.WorkerCPU, run.ServerCPU, run.SinkCPU, mebibytes(run.RSSIdle), mebibytes(run.RSSPeak), run.RawRate, run.RawKind, run.Ratio)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	for _, ratio := range r.Ratios {
+		synced := "disk synced every two minutes"
+		if ratio.SyncAlways {
+			synced = "every write synced"
+		}
+		fmt.Fprintf(a.out, "%s: %.2f of raw publishing %s (%.2f to %.2f), target %.1f\n",
+			synced, ratio.Median, ratio.Against, ratio.Least, ratio.Most, ratio.Target)
+	}
+	return nil
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+// parseSize reads a number of bytes such as 4096, 4KB or 1MB.
+func parseSize(text string) (int, error) {
+	n, err := readSize(text)
+	if err != nil || n < 1 || n > 16<<20 {
+		return 0, usagef("--size %q: write a size of 1KB to 16MB", text)
+	}
+	return int(n), nil
+}
