@@ -154,24 +154,28 @@ func TestReadmeShowsWhatTheDemoPrints(t *testing.T) {
 	}
 }
 
-// TestReadmeConfigurationLoads loads the configuration that README shows.
-func TestReadmeConfigurationLoads(t *testing.T) {
+// TestConfigurationsOfTheDocsLoad loads the configurations that the pages show.
+func TestConfigurationsOfTheDocsLoad(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, found := strings.Cut(string(readme), "```yaml\n")
-	if !found {
-		t.Fatal("README has no configuration")
-	}
-	block, _, _ = strings.Cut(block, "```")
-	if _, err := config.Parse(config.Source{
-		File: "README.yaml", Data: []byte(block),
-		LookupEnv: func(string) (string, bool) { return "value", true },
-		ReadFile:  func(string) ([]byte, error) { return []byte(seal.NewKeyText().Reveal()), nil },
-	}); err != nil {
-		t.Errorf("%v", err)
+	const client = `clients: [{name: contoso, tenant: contoso.onmicrosoft.com, client_id: 00000000-0000-0000-0000-000000000000,` +
+		` scopes: [offline_access, Mail.ReadWrite, Calendars.Read, MailboxSettings.Read]}]` + "\n"
+	for file, before := range map[string]string{"../README.md": "", "../docs/subscriptions.md": client} {
+		page, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, found := strings.Cut(string(page), "```yaml\n")
+		if !found {
+			t.Fatalf("%s has no configuration", file)
+		}
+		block, _, _ = strings.Cut(block, "```")
+		if _, err := config.Parse(config.Source{
+			File: file, Data: []byte(before + block),
+			LookupEnv: func(string) (string, bool) { return "value", true },
+			ReadFile:  func(string) ([]byte, error) { return []byte(seal.NewKeyText().Reveal()), nil },
+		}); err != nil {
+			t.Errorf("%v", err)
+		}
 	}
 }
 
