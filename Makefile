@@ -27,8 +27,8 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s)
 		done; \
 	done
 
-prove: ## kill -9 the worker 20 times under 2,000 incoming and 500 outgoing mails; two workers on one NATS; prints its figures
-	go test -count=1 -timeout 30m -v -run 'TestProof' ./internal/proof -args -long
+prove: ## kill and freeze workers and NATS under load, a million changes among it: is anything lost, repeated, late? An hour; prints its figures
+	go test -count=1 -timeout 120m -v -run 'TestProof' ./internal/proof -args -long
 	TOKENSTORE_TEST_KILLS=1000 go test -count=1 -v -run 'KilledInARefresh|CrashPoints' ./tokenstore
 
 prove-oidc: ## sign in, refresh and lose answers at a certified OpenID provider that is not ours; needs node and npm; prints its figures
