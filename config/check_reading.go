@@ -92,8 +92,24 @@ func (d *document) checkReading(path string, s *Subscription, op *catalog.Operat
 			d.add(at, "changes: [created, updated], or paginate: true", "changes: without further pages nobody can tell what was deleted")
 		}
 	}
+	d.checkTop(path+".query", s, op)
 	d.checkFolders(path, s, op)
 	d.checkWindow(path, s, op)
+}
+
+// checkTop reports $top where it ends the reading before its end: of a delta
+// function Graph then tells that many items and no more.
+// https://github.com/microsoftgraph/microsoft-graph-docs/issues/2232
+func (d *document) checkTop(path string, s *Subscription, op *catalog.Operation) {
+	if !op.Delta || !s.Paginate {
+		return
+	}
+	for name := range s.Query {
+		if strings.EqualFold(strings.TrimPrefix(name, "$"), "top") {
+			d.add(join(path, name), `headers: {Prefer: "odata.maxpagesize=50"}, for smaller pages`,
+				"%s: a delta function ends with it, and what comes after is never told", name)
+		}
+	}
 }
 
 // isObject reports whether the operation reads one thing that can go away, and

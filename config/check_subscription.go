@@ -64,6 +64,10 @@ func (d *document) checkInterval(path string, e Every) {
 	const hint = "every: {min: 10s, max: 10m}"
 	switch {
 	case d.failed[path+".min"] || d.failed[path+".max"]:
+	case d.nodes[path+".min"] == nil:
+		d.add(path, hint, "every: min is missing")
+	case d.nodes[path+".max"] == nil:
+		d.add(path, hint, "every: max is missing")
 	case e.Min < second:
 		d.add(path+".min", hint, "every: min is less than 1s")
 	case e.Max < e.Min:

@@ -68,6 +68,8 @@ type needs struct {
 	kind        catalog.Kind
 	all         []Permission
 	unsupported []string
+	// whole says that items are wanted with what the ReadBasic permissions hide.
+	whole bool
 }
 
 // addSubscription adds what a subscription asks for: its entity, and what it
@@ -81,6 +83,8 @@ func (n *needs) addSubscription(s *Subscription) {
 	if s.Mailboxes.Rule() {
 		mailboxes = []string{"*"} // other people's
 	}
+	n.whole = s.whole()
+	defer func() { n.whole = false }()
 	n.add(op, who, s.Path, mailboxes, true)
 	for _, id := range s.beside(op) {
 		if more, err := catalog.Default().Lookup(id); err == nil {
@@ -94,6 +98,34 @@ func (n *needs) addSubscription(s *Subscription) {
 	case s.Mailboxes.Users != "":
 		n.addNamed("User.ReadBasic.All", who)
 	}
+}
+
+// hidden are the properties of mails and events that Graph leaves out, without a
+// word, where only a ReadBasic permission was granted:
+// https://learn.microsoft.com/graph/permissions-reference#mailreadbasic
+var hidden = []string{"body", "bodyPreview", "uniqueBody", "attachments", "extensions", "singleValueExtendedProperties", "multiValueExtendedProperties"}
+
+// whole reports whether the subscription asks for one of them, as one that
+// selects nothing does.
+func (s *Subscription) whole() bool {
+	if s.RequestTransform != "" {
+		return true // it may ask for anything
+	}
+	selects := false
+	for name, value := range s.Query {
+		switch strings.ToLower(strings.TrimPrefix(name, "$")) {
+		case "expand":
+			return true
+		case "select":
+			selects = true
+			for property := range strings.SplitSeq(value, ",") {
+				if slices.ContainsFunc(hidden, func(h string) bool { return strings.EqualFold(h, strings.TrimSpace(property)) }) {
+					return true
+				}
+			}
+		}
+	}
+	return !selects
 }
 
 // addNamed adds a permission of the directory, for the names of members.
@@ -164,6 +196,11 @@ func (n *needs) add(op *catalog.Operation, who string, path map[string]string, m
 		permissions = *op.GroupPermissions
 	}
 	least, enough := permissions.Least(n.kind), permissions.Accepted(n.kind)
+	if read := slices.DeleteFunc(slices.Clone(enough), func(name string) bool {
+		return strings.HasPrefix(name, "Mail.ReadBasic") || strings.HasPrefix(name, "Calendars.ReadBasic")
+	}); n.whole && len(read) > 0 && len(read) < len(enough) {
+		least, enough = read[:1], read
+	}
 	if len(least) == 0 {
 		if named && permissions.Known() && len(permissions.ByResource) == 0 && len(enough) == 0 && !slices.Contains(n.unsupported, op.ID) {
 			n.unsupported = append(n.unsupported, op.ID)

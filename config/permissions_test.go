@@ -31,14 +31,16 @@ func TestThePermissionsAreTheLeastThatSufficeForWhatIsConfigured(t *testing.T) {
 		unsupported        []string
 	}{
 		"reading": {delegated, `
-subscriptions: [{name: inbox, client: it, entity: mail.message.delta, path: {mailFolder-id: inbox}}]`, "Mail.ReadBasic", nil},
+subscriptions: [{name: inbox, client: it, entity: mail.message.delta, path: {mailFolder-id: inbox}, query: {$select: subject}}]`, "Mail.ReadBasic", nil},
 		"reading and moving": {delegated, `
 subscriptions: [{name: inbox, client: it, entity: mail.message.delta, path: {mailFolder-id: inbox}}]
 publishers: [{name: move, client: it, entity: mail.message.move}]`, "Mail.ReadWrite", nil},
 		"sending": {delegated, `
 publishers: [{name: send, client: it, entity: mail.message.sendMail}]`, "Mail.Send", nil},
 		"an application": {appOnly, `
-subscriptions: [{name: inbox, client: it, entity: mail.message.delta, path: {mailFolder-id: inbox}, mailboxes: [ann@contoso.com]}]`, "Mail.ReadBasic.All", nil},
+subscriptions: [{name: inbox, client: it, entity: mail.message.delta, path: {mailFolder-id: inbox}, mailboxes: [ann@contoso.com]}]`, "Mail.Read", nil},
+		"an application that reads no bodies": {appOnly, `
+subscriptions: [{name: inbox, client: it, entity: mail.message.delta, path: {mailFolder-id: inbox}, query: {$select: subject}, mailboxes: [ann@contoso.com]}]`, "Mail.ReadBasic.All", nil},
 		"nothing": {delegated, "", "", nil},
 		"of another client": {delegated + `
   - {name: other, tenant: contoso.onmicrosoft.com, client_id: app, scopes: [offline_access]}`, `

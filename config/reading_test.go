@@ -86,9 +86,12 @@ func TestPermissionsAreAlsoForWhatIsReadBesideTheEntity(t *testing.T) {
 		lines []string
 		want  string
 	}{
-		"the inbox":       {inbox, "Mail.ReadBasic"},
-		"folders":         {[]string{"entity: mail.message.delta", "folders: [inbox]"}, "Mail.ReadBasic"},
-		"hydrate":         {append(inbox, "hydrate: true"), "Mail.ReadBasic"},
+		"the inbox":       {inbox, "Mail.Read"}, // with ReadBasic Graph leaves the body out
+		"without bodies":  {append(inbox, `query: {$select: "subject,from,receivedDateTime"}`), "Mail.ReadBasic"},
+		"with a preview":  {append(inbox, `query: {$select: "subject,bodyPreview"}`), "Mail.Read"},
+		"an expansion":    {append(inbox, `query: {$select: subject, $expand: attachments}`), "Mail.Read"},
+		"folders":         {[]string{"entity: mail.message.delta", "folders: [inbox]", "query: {$select: subject}"}, "Mail.ReadBasic"},
+		"hydrate":         {append(inbox, "hydrate: true"), "Mail.Read"},
 		"attachments":     {append(inbox, "attachments: list"), "Mail.Read"},
 		"their content":   {append(inbox, "attachments: blob"), "Mail.Read"},
 		"the raw message": {append(inbox, "mime: true"), "Mail.Read"},
@@ -97,8 +100,8 @@ func TestPermissionsAreAlsoForWhatIsReadBesideTheEntity(t *testing.T) {
 		},
 		"contacts":       {[]string{"entity: contacts.contact.delta", "folders: [contacts]"}, "Contacts.Read"},
 		"tasks":          {[]string{"entity: todo.task.delta", "path: {todoTaskList-id: AAMk}", "attachments: list"}, "Tasks.Read"},
-		"a group's":      {append(inbox, "mailboxes: {group: "+id+"}"), "GroupMember.Read.All Mail.ReadBasic User.ReadBasic.All"},
-		"users'":         {append(inbox, `mailboxes: {users: "accountEnabled eq true"}`), "Mail.ReadBasic User.ReadBasic.All"},
+		"a group's":      {append(inbox, "mailboxes: {group: "+id+"}"), "GroupMember.Read.All Mail.Read User.ReadBasic.All"},
+		"users'":         {append(inbox, `mailboxes: {users: "accountEnabled eq true"}`), "Mail.Read User.ReadBasic.All"},
 		"one object":     {[]string{"entity: settings.mailboxSettings.get"}, "MailboxSettings.Read"},
 		"groups by name": {[]string{"entity: groups.conversation.list", "mailboxes: [" + id + "]"}, "Group-Conversation.Read.All"},
 	} {

@@ -63,13 +63,15 @@ func (w *Worker) Status(ctx context.Context) httpd.Status {
 }
 
 // feedsProblem is the health check of the feeds: the first one that failed
-// again and again.
+// again and again, or for a reason that does not go away by itself.
 func (w *Worker) feedsProblem(context.Context) error {
 	failing := 0
 	var first error
 	for _, f := range w.subscriber.Status() {
-		// One failure is the weather; the next poll usually goes through.
-		if f.Failures < 2 {
+		// One failure is the weather, and the next poll usually goes through; but
+		// what was refused stays so, and a full stream is for somebody to empty.
+		lasting := f.Failures > 0 && (f.Kind == fault.Poison || f.Code == "store_full")
+		if f.Failures < 2 && !lasting {
 			continue
 		}
 		failing++
