@@ -164,17 +164,22 @@ func TestConfigurationsOfTheDocsLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, block, found := strings.Cut(string(page), "```yaml\n")
-		if !found {
+		blocks := strings.Split(string(page), "```yaml\n")[1:]
+		if len(blocks) == 0 {
 			t.Fatalf("%s has no configuration", file)
 		}
-		block, _, _ = strings.Cut(block, "```")
-		if _, err := config.Parse(config.Source{
-			File: file, Data: []byte(before + block),
-			LookupEnv: func(string) (string, bool) { return "value", true },
-			ReadFile:  func(string) ([]byte, error) { return []byte(seal.NewKeyText().Reveal()), nil },
-		}); err != nil {
-			t.Errorf("%v", err)
+		for _, block := range blocks {
+			block, _, _ = strings.Cut(block, "```")
+			if strings.HasPrefix(block, "  - ") {
+				block = "subscriptions:\n" + block
+			}
+			if _, err := config.Parse(config.Source{
+				File: file, Data: []byte(before + block),
+				LookupEnv: func(string) (string, bool) { return "value", true },
+				ReadFile:  func(string) ([]byte, error) { return []byte(seal.NewKeyText().Reveal()), nil },
+			}); err != nil {
+				t.Errorf("%v", err)
+			}
 		}
 	}
 }
