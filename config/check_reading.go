@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/folders"
 )
 
 // checkMode reports a mode that does not fit the entity.
@@ -154,12 +155,11 @@ func (d *document) checkFolders(path string, s *Subscription, op *catalog.Operat
 	seen := make(map[string]bool)
 	for i, pattern := range s.Folders {
 		one := fmt.Sprintf("%s[%d]", at, i)
-		text := strings.TrimPrefix(pattern, "!")
-		switch {
-		case seen[pattern]:
+		if seen[pattern] {
 			d.add(one, "keep one of them", "the pattern %s is here twice", d.quote(one, pattern))
-		case text == "" || strings.HasPrefix(text, "/") || strings.HasSuffix(text, "/") && !strings.HasSuffix(text, `\/`) || strings.Contains(text, "//"):
-			d.add(one, `a path of folder names: inbox, "Projects/*", "Projects/**", "!Projects/Old"`, "%s is not a path of folders", d.quote(one, pattern))
+		} else if err := folders.Check(pattern, folders.Names(param)); err != nil {
+			d.addHidden(one, `a path of folder names: inbox, "Projects/*", "Projects/**", "!Projects/Old"; a slash within a name is written \/`,
+				fmt.Errorf("%s: %w", d.quote(one, pattern), err))
 		}
 		seen[pattern] = true
 	}

@@ -197,7 +197,7 @@ func (w *walk) storeSteps(ctx context.Context, before *cursor, events []toldEven
 		}
 		var segments []index.Segment
 		before.Index, segments = w.part.Flush()
-		marks := w.mark
+		marks := w.mark && w.moving()
 		if err := w.store(ctx, events[done:done+n], segments, before); err != nil {
 			return done, err
 		}

@@ -57,11 +57,13 @@ func (w *walk) complete(ctx context.Context, all []*change) (done int, err error
 	return len(all), err
 }
 
-// completed takes over what was read. An item that came without a version of its
-// own has one when it was read again.
+// completed takes over what was read. The item that was read again is the one
+// that is told, so its version is what is known from now on; and if it was told
+// in that version already it is not told once more.
 func (w *walk) completed(ctx context.Context, c *change) error {
 	c.raw = c.piece.raw
-	if !c.piece.hydrated || c.item.version != "" || c.piece.item.version == "" {
+	read := c.piece.item.version
+	if !c.piece.hydrated || read == "" || c.piece.dropped || index.VersionOf(read) == c.entry.Version {
 		return nil
 	}
 	now, _, err := w.now.Look(ctx, c.id)
@@ -69,7 +71,10 @@ func (w *walk) completed(ctx context.Context, c *change) error {
 		return fmt.Errorf("look into the index: %w", err)
 	}
 	current := now.Version == c.entry.Version && now.Lives == c.entry.Lives && now.Flags == c.entry.Flags
-	c.entry.Version = index.VersionOf(c.piece.item.version)
+	c.entry.Version = index.VersionOf(read)
+	if c.was.live() && c.was.Version == c.entry.Version && w.claimOf(c.was.Entry) == w.claimOf(c.entry) {
+		c.kind, c.entry.Flags = "", c.was.Flags
+	}
 	if current {
 		w.put(c.entry)
 	}

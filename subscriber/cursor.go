@@ -73,9 +73,10 @@ type cursor struct {
 	// Told is what version 1 told last. It is kept through the primer with which
 	// such a feed goes on, so that nothing is told once more.
 	Told []string `json:"told,omitempty"`
-	// Away are items that went to another folder of the subscription whose feed
-	// has not told them yet. If they are gone before it does, this feed says so.
-	Away []string `json:"away,omitempty"`
+	// Away are items that left, as Graph said, and are still in a folder of the
+	// subscription: in another one, whose feed has not told them yet, or in this
+	// one again. If they are gone before anybody tells them, this feed says so.
+	Away []awayItem `json:"away,omitempty"`
 	// Mark is the sequence of the marker of moves at the last commit that did not
 	// write it itself; 0: not known.
 	Mark uint64 `json:"mark,omitempty"`

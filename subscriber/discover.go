@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -32,6 +33,9 @@ const (
 	// ensureEvery is how often a discovery registers all its feeds again: one
 	// that a worker with another configuration has dropped comes back.
 	ensureEvery = 10 * time.Minute
+	// rescheduleEvery is how soon it does so after another schedule: workers with
+	// different configurations, during an update, should not do so at every poll.
+	rescheduleEvery = time.Minute
 	// restWait is how long a member rests that has no mailbox.
 	restWait = time.Hour
 	// maxFoundPages is how many pages a round of discovery may have.
@@ -148,14 +152,14 @@ func (d *discovery) retire(ctx context.Context) (outcome, error) {
 func (d *discovery) close(ctx context.Context, rule string, wanted func(*foundPlace) bool) error {
 	if d.dirty || d.cur.Full || d.cur.Rule != rule {
 		d.cur.Rule, d.dirty = rule, true
-		d.cur.settle(time.Now(), wanted)
+		d.cur.settle(d.since(), wanted)
 	}
 	d.cur.finish()
-	if len(d.cur.Join)+len(d.cur.Leave) == 0 && time.Since(d.cur.Ensured) >= ensureEvery {
+	if len(d.cur.Join)+len(d.cur.Leave) == 0 && d.mustEnsure() {
 		if err := d.each(ctx, d.cur.live(), d.ensure); err != nil {
 			return err
 		}
-		d.cur.Ensured, d.dirty = time.Now().UTC(), true
+		d.cur.Ensured, d.cur.Schedule, d.dirty = time.Now().UTC(), d.sub.schedule, true
 	}
 	if !d.dirty && time.Since(d.cur.At) < saveEvery {
 		return nil // the stored link is as good
@@ -164,6 +168,30 @@ func (d *discovery) close(ctx context.Context, rule string, wanted func(*foundPl
 		return err
 	}
 	return d.carryOut(ctx)
+}
+
+// mustEnsure reports whether all feeds are to be registered anew: it is time, or
+// the discovery's own message is younger than the last time, so that the queue
+// has lost messages, or they rest by another schedule.
+func (d *discovery) mustEnsure() bool {
+	since := time.Since(d.cur.Ensured)
+	lost := d.reg.Mailbox == "" && d.reg.Registered.After(d.cur.Ensured)
+	return since >= ensureEvery || lost || d.cur.Schedule != d.sub.schedule && since >= rescheduleEvery
+}
+
+// since is from when on what comes to a place that joins now is new: the first
+// ones have joined with the subscription itself, and not when they were first
+// seen, which may be much later (nobody had signed in yet); those of later rounds
+// after the round before.
+func (d *discovery) since() time.Time {
+	switch {
+	case d.cur.Settled == 0 && !d.reg.Registered.IsZero():
+		return d.reg.Registered
+	case d.cur.Settled > 0 && !d.cur.Done.IsZero():
+		return d.cur.Done
+	default:
+		return time.Now()
+	}
 }
 
 // carryOut registers and retires what the cursor says, and takes it out of it.
@@ -190,7 +218,7 @@ func (d *discovery) carryOut(ctx context.Context) error {
 	d.log.InfoContext(ctx, "feeds found", "feed", d.feed.String(), "joined", len(joining), "left", len(leaving))
 	d.cur.Join, d.cur.Leave = nil, nil
 	if d.cur.Ensured.IsZero() {
-		d.cur.Ensured = time.Now().UTC()
+		d.cur.Ensured, d.cur.Schedule = time.Now().UTC(), d.sub.schedule
 	}
 	return d.store(ctx)
 }
@@ -208,30 +236,44 @@ func (d *discovery) each(ctx context.Context, places []*foundPlace, f func(conte
 // join registers the feed of a place, in place of what is there, which may be
 // the order to retire an earlier life of it.
 func (d *discovery) join(ctx context.Context, place *foundPlace) error {
-	return d.put(ctx, d.queue.Replace, place, false)
-}
-
-// ensure registers the feed of a place unless it is there.
-func (d *discovery) ensure(ctx context.Context, place *foundPlace) error {
-	return d.put(ctx, d.queue.Register, place, false)
+	return d.put(ctx, place, false)
 }
 
 // leave orders the feed of a place to retire.
 func (d *discovery) leave(ctx context.Context, place *foundPlace) error {
-	return d.put(ctx, d.queue.Replace, place, true)
+	return d.put(ctx, place, true)
 }
 
-func (d *discovery) put(ctx context.Context, put func(context.Context, Feed, []byte) error, place *foundPlace, retire bool) error {
+func (d *discovery) put(ctx context.Context, place *foundPlace, retire bool) error {
 	feed, reg := d.sub.foundFeed(d.feed, d.mailbox, place)
 	if retire {
 		// Settled is the round that decided so: this is after finish.
 		reg.Retire, reg.Found, reg.Registered = true, d.cur.Settled, time.Now().UTC()
 	}
+	return d.register(ctx, feed, reg, reg.over)
+}
+
+// ensure registers the feed of a place unless it is there, and wakes it where it
+// rests by another schedule.
+func (d *discovery) ensure(ctx context.Context, place *foundPlace) error {
+	feed, reg := d.sub.foundFeed(d.feed, d.mailbox, place)
+	if d.cur.Schedule == d.sub.schedule {
+		return d.register(ctx, feed, reg, nil)
+	}
+	return d.register(ctx, feed, reg, func(data []byte) ([]byte, error) { return rescheduled(data, d.sub.schedule) })
+}
+
+// register makes a feed known, or changes one that is.
+func (d *discovery) register(ctx context.Context, feed Feed, reg registration, change func([]byte) ([]byte, error)) error {
 	data, err := reg.encode()
 	if err != nil {
 		return err
 	}
-	if err := put(ctx, feed, data); err != nil {
+	known, err := d.queue.Register(ctx, feed, data)
+	if err == nil && known && change != nil {
+		err = d.queue.Update(ctx, feed, change)
+	}
+	if err != nil {
 		return fmt.Errorf("register feed %s: %w", feed, err)
 	}
 	return nil
@@ -240,7 +282,7 @@ func (d *discovery) put(ctx context.Context, put func(context.Context, Feed, []b
 // foundFeed names the feed of a place that a discovery found, and what its
 // message says. mailbox is the discovery's own as it goes into requests.
 func (s *Subscription) foundFeed(finder Feed, mailbox string, place *foundPlace) (Feed, registration) {
-	var reg registration
+	reg := registration{Schedule: s.schedule}
 	if place.Feed != nil {
 		reg.New, reg.Found, reg.Registered = place.Feed.New, place.Feed.Round, place.Feed.Since
 	}
@@ -352,20 +394,24 @@ func (d *discovery) busy() outcome { return outcome{result: resultBusy, after: d
 // rule identifies what decides which places have feeds.
 func rule(parts ...string) string { return digest(slices.Concat([]string{"rule"}, parts)...)[:16] }
 
-// standing is the registration that a found feed should have. What is in the
-// queue follows: a feed that no discovery wants any more is told to retire, one
-// that is wanted again is not.
-func (s *Subscriber) standing(ctx context.Context, feed Feed, reg registration) (registration, error) {
+// standing is the registration that a found feed should have, of which a
+// delivery says reg, from data. What is in the queue follows: a feed that no
+// discovery wants any more is told to retire, one that is wanted again is not.
+// Data that somebody else has changed meanwhile stay: they are judged when they
+// are delivered, which is at once.
+func (s *Subscriber) standing(ctx context.Context, feed Feed, reg registration, data []byte) (registration, error) {
 	right, changed, err := s.roster.standing(ctx, feed, reg)
 	if err != nil || !changed {
 		return reg, err
 	}
 	s.log.InfoContext(ctx, "registration of feed was out of date", "feed", feed.String(), "retire", right.Retire)
-	data, err := right.encode()
+	err = s.queue.Update(ctx, feed, func(now []byte) ([]byte, error) {
+		if !bytes.Equal(now, data) {
+			return now, nil
+		}
+		return right.encode()
+	})
 	if err != nil {
-		return reg, err
-	}
-	if err := s.queue.Replace(ctx, feed, data); err != nil {
 		return reg, fmt.Errorf("correct registration of feed %s: %w", feed, err)
 	}
 	return right, nil

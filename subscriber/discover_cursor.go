@@ -66,6 +66,8 @@ type discoveryCursor struct {
 	Leave []foundLeaver `json:"leave,omitempty"`
 	// Ensured is when all feeds were registered anew the last time.
 	Ensured time.Time `json:"ensured,omitzero"`
+	// Schedule identifies the schedule that the feeds rest by.
+	Schedule string `json:"schedule,omitempty"`
 	// Plain are the places, or Packed where they are many, as deflated JSON.
 	Plain  []*foundPlace `json:"places,omitempty"`
 	Packed []byte        `json:"packed,omitempty"`
@@ -104,7 +106,7 @@ type foundPlace struct {
 
 // foundFeed is a feed that discovery made.
 type foundFeed struct {
-	// Since is when it joined, Round the discovery's round of that.
+	// Since is from when on its content is new, Round the discovery's round of that.
 	Since time.Time `json:"t"`
 	Round int       `json:"r"`
 	// New says that the place came to be after the subscription began.
@@ -256,7 +258,7 @@ func (c *discoveryCursor) live() []*foundPlace {
 // quietly, because its mails are old, with start: all as a snapshot. A folder
 // that is renamed or moved within keeps its feed, because its id stays; one that
 // is made anew under an old name has another id and is another feed.
-func (c *discoveryCursor) settle(now time.Time, wanted func(*foundPlace) bool) {
+func (c *discoveryCursor) settle(since time.Time, wanted func(*foundPlace) bool) {
 	ids := make([]string, 0, len(c.places))
 	for id := range c.places {
 		ids = append(ids, id)
@@ -266,7 +268,7 @@ func (c *discoveryCursor) settle(now time.Time, wanted func(*foundPlace) bool) {
 		place := c.places[id]
 		switch want := !place.Gone && wanted(place); {
 		case want && place.Feed == nil:
-			place.Feed = &foundFeed{Since: now.UTC(), Round: c.Round, New: c.Settled > 0 && place.First > c.Settled}
+			place.Feed = &foundFeed{Since: since.UTC(), Round: c.Round, New: c.Settled > 0 && place.First > c.Settled}
 			c.Join = append(c.Join, id)
 		case !want && place.Feed != nil:
 			place.Feed = nil

@@ -18,6 +18,7 @@ import (
 
 	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/folders"
 )
 
 // foldersWorld is a Graph with folders and a directory, a stream and a queue,
@@ -135,20 +136,19 @@ func (b *folderBox) remove(id string) {
 }
 
 // path is where the folder stands, and the well-known names of it.
-func (b *folderBox) path(id string) folderPath {
-	var names []string
+func (b *folderBox) path(id string) folders.Path {
+	path := folders.Path{Search: b.folders[id].search}
 	for at := b.folders[id]; at != nil; at = b.folders[at.parent] {
-		name := at.name
-		for known, of := range b.known {
+		var known []string
+		for name, of := range b.known {
 			if of == at.id {
-				name += "=" + known
+				known = append(known, name)
 			}
 		}
-		names = append(names, name)
+		path.Names, path.Known = append(path.Names, folders.Fold(at.name)), append(path.Known, known)
 	}
-	slices.Reverse(names)
-	path := at(names...)
-	path.search = b.folders[id].search
+	slices.Reverse(path.Names)
+	slices.Reverse(path.Known)
 	return path
 }
 
@@ -323,19 +323,26 @@ func (s foldersStream) Commit(_ context.Context, c Commit) (seq uint64, err erro
 // foldersQueue is the world as a queue.
 type foldersQueue struct{ *foldersWorld }
 
-func (q foldersQueue) Register(_ context.Context, feed Feed, data []byte) error {
-	return q.step(func() error {
-		if q.queue[feed] == nil {
+func (q foldersQueue) Register(_ context.Context, feed Feed, data []byte) (known bool, err error) {
+	err = q.step(func() error {
+		if known = q.queue[feed] != nil; !known {
 			q.queue[feed] = data
 		}
 		return nil
 	})
+	return known, err
 }
 
-func (q foldersQueue) Replace(_ context.Context, feed Feed, data []byte) error {
+func (q foldersQueue) Update(_ context.Context, feed Feed, change func([]byte) ([]byte, error)) error {
 	return q.step(func() error {
-		q.queue[feed] = data
-		return nil
+		if q.queue[feed] == nil {
+			return nil
+		}
+		data, err := change(q.queue[feed])
+		if err == nil {
+			q.queue[feed] = data
+		}
+		return err
 	})
 }
 
@@ -391,7 +398,7 @@ func (w *foldersWorld) deliver(ctx context.Context, s *Subscriber, feed Feed) (o
 	if !ok {
 		return outcome{result: "stranger"}, nil
 	}
-	reg, err := s.standing(ctx, feed, reg)
+	reg, err := s.standing(ctx, feed, reg, data)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -434,7 +441,7 @@ func (w *foldersWorld) found(t *testing.T) []string {
 		if r.Container != "" {
 			at := "?"
 			if f := w.box(r.Mailbox).folders[r.Container]; f != nil {
-				at = strings.Join(w.box(r.Mailbox).path(f.id).names, "/")
+				at = strings.Join(w.box(r.Mailbox).path(f.id).Names, "/")
 			}
 			name += ":" + at
 			if Part(r.Container) != feed.Part || r.Path["mailFolder-id"] != r.Container {

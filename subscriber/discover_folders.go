@@ -13,6 +13,7 @@ import (
 
 	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/folders"
 )
 
 const (
@@ -57,11 +58,11 @@ var folderKinds = sync.OnceValue(func() []*folderKind {
 	return []*folderKind{
 		{
 			delta: find("mail.folder.delta"), get: find("mail.folder.get"), param: "mailFolder-id",
-			names: mailNames, selected: "id,displayName,parentFolderId,isHidden",
+			names: folders.MailNames, selected: "id,displayName,parentFolderId,isHidden",
 		},
 		{
 			delta: find("contacts.contactFolder.delta"), get: find("contacts.contactFolder.get"), param: "contactFolder-id",
-			names: contactNames, always: contactNames, selected: "id,displayName,parentFolderId",
+			names: folders.ContactNames, always: folders.ContactNames, selected: "id,displayName,parentFolderId",
 		},
 	}
 })
@@ -77,17 +78,22 @@ func folderKindOf(op *catalog.Operation) *folderKind {
 	return nil
 }
 
+func errNoFolders(op *catalog.Operation) error {
+	return fault.New(fault.Poison, "%s is not read folder by folder", op.ID).WithCode("bad_folders").
+		WithHint("folders go with messages (mail.message.delta) and contacts (contacts.contact.delta)")
+}
+
 // folders follows the folders of a mailbox for one round.
 func (d *discovery) folders(ctx context.Context) (outcome, error) {
 	kind := folderKindOf(d.sub.Operation)
 	if kind == nil {
-		return outcome{}, CheckFolders(d.sub.Operation, d.sub.Folders)
+		return outcome{}, errNoFolders(d.sub.Operation)
 	}
-	patterns, err := parseFolders(d.sub.Folders, kind.names)
+	patterns, err := folders.Parse(d.sub.Folders, kind.names)
 	if err != nil {
 		return outcome{}, err
 	}
-	busy, err := d.wellKnown(ctx, kind, slices.Compact(slices.Sorted(slices.Values(slices.Concat(patterns.known, kind.always)))))
+	busy, err := d.wellKnown(ctx, kind, slices.Compact(slices.Sorted(slices.Values(slices.Concat(patterns.Known, kind.always)))))
 	if err != nil || busy {
 		return d.busy(), err
 	}
@@ -115,7 +121,7 @@ func (d *discovery) folders(ctx context.Context) (outcome, error) {
 	hidden := d.hidden()
 	id := rule(append([]string{d.sub.Operation.ID, kind.param, boolWord(hidden)}, d.sub.Folders...)...)
 	err = d.close(ctx, id, func(place *foundPlace) bool {
-		return (hidden || !place.Hidden) && patterns.match(d.cur.path(place))
+		return (hidden || !place.Hidden) && patterns.Match(d.cur.path(place))
 	})
 	if err != nil {
 		return outcome{}, err
@@ -260,20 +266,20 @@ func (d *discovery) sweepFolders() {
 }
 
 // path is where a folder stands.
-func (c *discoveryCursor) path(place *foundPlace) folderPath {
-	path := folderPath{search: place.Search}
+func (c *discoveryCursor) path(place *foundPlace) folders.Path {
+	path := folders.Path{Search: place.Search}
 	// A folder whose parent is not told of is at the top level: the root is not
 	// in the delta. The depth is bounded in case that parents form a ring.
-	for above := place; above != nil && len(path.names) < maxDepth; above = c.places[above.Parent] {
+	for above := place; above != nil && len(path.Names) < maxDepth; above = c.places[above.Parent] {
 		if above.Outside && above != place {
-			path.root = c.knownNames(above.ID)
+			path.Root = c.knownNames(above.ID)
 			break
 		}
-		path.names = append(path.names, foldName(above.Name))
-		path.known = append(path.known, c.knownNames(above.ID))
+		path.Names = append(path.Names, folders.Fold(above.Name))
+		path.Known = append(path.Known, c.knownNames(above.ID))
 	}
-	slices.Reverse(path.names)
-	slices.Reverse(path.known)
+	slices.Reverse(path.Names)
+	slices.Reverse(path.Known)
 	return path
 }
 

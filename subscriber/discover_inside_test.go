@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 )
 
@@ -426,5 +427,57 @@ func TestARemovedFolderTakesWhatIsBelowAlong(t *testing.T) {
 	round(`{"id":"5","displayName":"a","parentFolderId":"6"}`, `{"id":"6","displayName":"b","parentFolderId":"5"}`)
 	if live() != "456" {
 		t.Errorf("feeds of %s", live())
+	}
+}
+
+// TestTheFirstFoldersBeginWithTheSubscription: what came while nobody had signed
+// in, or the mailbox was throttled, came after the subscription's start.
+func TestTheFirstFoldersBeginWithTheSubscription(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newFoldersWorld()
+		b := w.box("Ann")
+		other := b.add("Other", "root")
+		s := w.worker(t, Subscription{Mailboxes: []string{"Ann"}, Folders: []string{"inbox", "Later"}})
+		var finder registration
+		if err := json.Unmarshal(w.queue[annsFolders], &finder); err != nil || finder.Registered.IsZero() {
+			t.Fatalf("registration %s: %v", w.queue[annsFolders], err)
+		}
+		time.Sleep(time.Hour)
+		w.look(t, s, annsFolders)
+		if reg, _ := w.data(t, b.folder(t, "Posteingang")); !reg.Registered.Equal(finder.Registered) {
+			t.Errorf("the inbox begins at %v, the subscription at %v", reg.Registered, finder.Registered)
+		}
+		first := time.Now()
+		time.Sleep(time.Hour)
+		b.rename(other, "Later")
+		w.look(t, s, annsFolders)
+		if reg, _ := w.data(t, other); reg.Registered.Before(first) || reg.Registered.Equal(time.Now()) {
+			t.Errorf("a folder that joined begins at %v, not after the look before, at %v", reg.Registered, first)
+		}
+	})
+}
+
+func TestOnlyWhatLiesInFoldersHasFolders(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{
+		"mail.message.delta": "mailFolder-id", "contacts.contact.delta": "contactFolder-id", "mail.folder.listMessages": "mailFolder-id",
+		"calendar.event.delta": "", "mail.folder.get": "", "mail.folder.delta": "", "mail.message.get": "",
+	} {
+		op, err := catalog.Default().Lookup(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, got := folderKindOf(op), ""
+		if kind != nil {
+			got = kind.param
+		}
+		if got != want {
+			t.Errorf("%s is read by %q, want %q", id, got, want)
+		}
+		sub := Subscription{Name: "s", Client: "c", Operation: op, Mailboxes: []string{"me"}, Folders: []string{"**"}}
+		if err := sub.fill(); want == "" && fault.HintOf(err) == "" || want != "" && err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
 	}
 }

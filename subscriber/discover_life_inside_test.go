@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"outlook-connector/internal/folders"
 )
 
 // folderLife is a random life of folders and members with workers that crash, and
@@ -178,7 +180,7 @@ func (l *folderLife) check(t *rapid.T) {
 		time.Sleep(11 * time.Minute)
 		l.all()
 	}
-	patterns, err := parseFolders(l.sub.Folders, mailNames)
+	patterns, err := folders.Parse(l.sub.Folders, folders.MailNames)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +197,7 @@ func (l *folderLife) check(t *rapid.T) {
 		want[Feed{Subscription: "s", Mailbox: name, Part: partFolders}] = true
 		b := l.box(mailbox)
 		for id := range b.folders {
-			if patterns.match(b.path(id)) {
+			if patterns.Match(b.path(id)) {
 				want[Feed{Subscription: "s", Mailbox: name, Part: Part(id)}] = true
 			}
 		}

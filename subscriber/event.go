@@ -72,6 +72,8 @@ type change struct {
 	// quite.
 	verified bool
 	reason   string
+	// doubted says of an item that is there that the page may be an old one.
+	doubted bool
 	// piece is the item with what the page did not have of it; nil: nothing.
 	piece *piece
 	// bad is why the item is not understood; nil where it is. buried says that it
@@ -83,8 +85,8 @@ type change struct {
 // media is the type of the event's body.
 func (c *change) media(sub *Subscription) string {
 	switch {
-	case c.piece != nil && c.piece.mime != nil:
-		return mediaMIME
+	case c.piece != nil && (c.piece.mime != nil || c.piece.stored != nil):
+		return mediaMIME // also where the body is a stub: what lies in the object store is that
 	case c.kind != Deleted && sub.Mode == ModeSingle && sub.Operation.Raw():
 		return mediaBytes
 	default:
@@ -154,8 +156,12 @@ func (c *change) occurred(asOf time.Time) time.Time {
 // eventType is "outlook.message.changed" for mail.message.delta: the resource is
 // the last but one word of the entity's id.
 func eventType(entity, kind string) string {
-	words := strings.Split(entity, ".")
-	return "outlook." + words[max(0, len(words)-2)] + "." + kind
+	resource := entity
+	if last := strings.LastIndexByte(entity, '.'); last >= 0 {
+		resource = entity[:last]
+		resource = resource[strings.LastIndexByte(resource, '.')+1:]
+	}
+	return "outlook." + resource + "." + kind
 }
 
 // escapeHeader makes a header value as the CloudEvents HTTP and NATS bindings

@@ -280,13 +280,14 @@ func newHandQueue() *handQueue {
 	return &handQueue{ready: make(chan struct{}), registered: map[subscriber.Feed][]byte{}}
 }
 
-func (q *handQueue) Register(_ context.Context, feed subscriber.Feed, data []byte) error {
+func (q *handQueue) Register(_ context.Context, feed subscriber.Feed, data []byte) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.registered[feed] == nil {
+	known := q.registered[feed] != nil
+	if !known {
 		q.registered[feed] = data
 	}
-	return nil
+	return known, nil
 }
 
 // dataOf returns what a feed was registered with; nil: it was not.
@@ -296,11 +297,18 @@ func (q *handQueue) dataOf(feed subscriber.Feed) []byte {
 	return q.registered[feed]
 }
 
-func (q *handQueue) Replace(_ context.Context, feed subscriber.Feed, data []byte) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.registered[feed] = data
-	return nil
+func (q *handQueue) Update(_ context.Context, feed subscriber.Feed, change func([]byte) ([]byte, error)) error {
+	old := q.dataOf(feed)
+	if old == nil {
+		return nil
+	}
+	data, err := change(old) // it may wait
+	if err == nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.registered[feed] = data
+	}
+	return err
 }
 
 func (q *handQueue) Run(ctx context.Context, _ int, poll func(context.Context, subscriber.Feed, []byte) subscriber.Next) error {

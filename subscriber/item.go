@@ -188,14 +188,17 @@ func plainVersion(etag string) string {
 // digest is the SHA-256 of the parts, each with its length before it so that no
 // two lists run together, as base64url.
 func digest(parts ...string) string {
-	var text []byte
+	var room [512]byte // longer than the names of an event, so that it is not on the heap
+	text := room[:0]
 	for _, part := range parts {
 		text = strconv.AppendInt(text, int64(len(part)), 10)
 		text = append(text, ':')
 		text = append(text, part...)
 	}
 	sum := sha256.Sum256(text)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	var name [(sha256.Size*4 + 2) / 3]byte
+	base64.RawURLEncoding.Encode(name[:], sum[:])
+	return string(name[:])
 }
 
 // endOf reads a dateTimeTimeZone. A zone that is not known counts as UTC, which

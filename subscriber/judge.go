@@ -83,8 +83,9 @@ func (w *walk) judge(ctx context.Context, raw []byte) (*change, error) {
 // known is what the feed knows of an item.
 type known struct {
 	index.Entry
-	// any says that it knows anything, here that this read has seen it.
-	any, here bool
+	// any says that it knows anything, here that this read has seen it, away that
+	// it is one of the cursor's Away.
+	any, here, away bool
 }
 
 // live reports whether the newest thing known of the item is that it is there.
@@ -101,7 +102,11 @@ func (w *walk) look(ctx context.Context, id string) (known, error) {
 		return known{}, fmt.Errorf("look into the index: %w", err)
 	}
 	e.ID = id
-	return known{Entry: e, any: ok, here: here}, nil
+	k := known{Entry: e, any: ok, here: here}
+	if a, away := find(w.cur.Away, id); away && (!ok || w.claimOf(e) <= a.Claim) {
+		k.Entry, k.any, k.away = w.claimed(a.entry(), a.Claim), true, true
+	}
+	return k, nil
 }
 
 // put notes what is known of an item from now on.
@@ -119,38 +124,42 @@ func (w *walk) judgeLive(ctx context.Context, it item, was known) (*change, erro
 	next := index.Entry{
 		ID: it.id, Version: index.VersionOf(version), Flags: was.Flags & index.Hushed, Lives: was.Lives, Round: uint32(w.cur.Round), Until: it.until,
 	}
-	same := was.live() && was.Version == next.Version
-	// An item that this feed has is not asked for elsewhere where no sibling has
-	// told anything since.
-	where := nowhere
-	if !was.live() || w.marker != w.cur.Mark {
-		var err error
-		if where, err = w.elsewhere(ctx, it.id); err != nil {
-			return nil, err
-		}
+	there, err := w.elsewhere(ctx, it.id)
+	if err != nil {
+		return nil, err
 	}
+	same := was.Version == next.Version
+	mine := w.hasLastWord(was, there)
+	claim := max(w.claimOf(was.Entry), there.claim) + 1
 	var kind string
+	doubted := false
 	switch {
-	case was.live() && where == thereLive:
-		// It was told elsewhere since and came back, or the other has not seen it go
-		// yet: then it is told once more if Graph gives it once more.
-		kind, w.mark = Updated, true
-	case same || was.live() && w.isPast(&it, next.Version):
+	case was.live() && (mine && same || w.isPast(&it, next.Version)):
 		if !was.here {
 			w.put(was.Entry)
 		}
 		return nil, nil //nolint:nilnil // nothing to tell is a good answer
-	case was.live():
-		kind = Updated
+	case was.live() && mine:
+		kind, claim = Updated, w.claimOf(was.Entry)
 		w.pass(&it, was.Version)
 		w.arrived(&it)
-	case was.Flags&index.Moved != 0 || where == thereLive || where == thereAway:
-		kind, w.mark = Updated, true
+	case was.away && mine:
+		// It came back before anybody told that it was elsewhere.
+		if !same {
+			kind = Updated
+		}
+		w.mark = true
+		w.unaway(it.id)
+	case !mine && (there.place == thereLive || there.place == thereAway):
+		// The very version that it had here before a sibling told it: it came back
+		// as it was, or the page is an old one. That can be looked up.
+		kind, doubted, w.mark = Updated, was.live() && same, true
 		w.unaway(it.id)
 	default:
-		kind = w.firstKind(&it, version, was.any || where == thereGone)
+		kind = w.firstKind(&it, version, was.any || there.place == thereGone)
 		w.arrived(&it)
 	}
+	next = w.claimed(next, claim)
 	if kind == "" || !w.sub.wants(kind) {
 		w.put(next)
 		return nil, nil //nolint:nilnil // as above
@@ -160,7 +169,7 @@ func (w *walk) judgeLive(ctx context.Context, it item, was known) (*change, erro
 	}
 	next.Flags = 0
 	w.put(next)
-	return &change{item: it, kind: kind, version: version, life: lifeOf(next), entry: next, was: was}, nil
+	return &change{item: it, kind: kind, version: version, life: lifeOf(next), entry: next, was: was, doubted: doubted}, nil
 }
 
 // firstKind is the word for an item that is not known to be there, "" for one
@@ -195,13 +204,9 @@ func (w *walk) judgeGone(ctx context.Context, it item, was known) (*change, erro
 	if !was.live() {
 		return nil, nil //nolint:nilnil // what nobody was told of need not be taken back
 	}
-	where, err := w.elsewhere(ctx, it.id)
-	if err != nil {
+	given, err := w.given(ctx, was.Entry)
+	if err != nil || given {
 		return nil, err
-	}
-	if where == thereLive {
-		w.give(was.Entry)
-		return nil, nil //nolint:nilnil // its new folder has told it
 	}
 	return w.bereave(it, was), nil
 }
@@ -210,7 +215,9 @@ func (w *walk) judgeGone(ctx context.Context, it item, was known) (*change, erro
 func (w *walk) bereave(it item, was known) *change {
 	next := was.Entry
 	next.ID, next.Flags, next.Lives, next.Round = it.id, index.Gone, was.Lives+1, uint32(w.cur.Round)
+	next = w.claimed(next, w.claimOf(was.Entry)+1)
 	w.put(next)
+	w.mark = true // a sibling must not tell it as updated any more
 	if was.Flags&index.Hushed != 0 || !w.sub.wants(Deleted) {
 		return nil
 	}

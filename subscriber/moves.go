@@ -3,7 +3,7 @@ package subscriber
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 
 	"outlook-connector/internal/index"
 )
@@ -14,29 +14,68 @@ import (
 // gone, or one that is new. Who sees it looks into the other feeds' indexes, so
 // that the item is told once, as updated, by the feed that has it.
 //
+// Several indexes may have an item: that of the folder in which it is, and those
+// of folders it has left which have not been read since. What the consumer knows
+// is what was told last, so each entry has a claim, a number that grows whenever
+// the item goes to another feed, or is told as gone: the entry with the highest
+// claim has the last word. Whoever sees an item compares with that entry, and not
+// with its own.
+//
 // What a feed concludes from the others' indexes, or from a page that Graph gave
 // some time ago, may be outdated when it is committed. So each commit that
 // changes an index is fenced on the mailbox's marker of moves, as it was before
-// the page was read, and each commit that tells of an item that is there, or
-// gives one away, writes the marker anew. A page of the old folder can then never
-// be stored after the news of the new one, and of two feeds that both have an
-// item never both keep silent about its end. The price is that of two folders of
-// a mailbox in which something happens at the same moment one is read again.
+// the page was read, and each commit that raises a claim, or tells of an item,
+// writes the marker anew. A page of the old folder can then never be stored after
+// the news of the new one, and of two feeds that both have an item never both
+// keep silent about its end. The price is that of two folders of a mailbox in
+// which something happens at the same moment one is read again.
 
-// awayMost bounds the items that went to another folder and are not told there
-// yet. Of more, those that are given away are told as deleted, and as created
-// there.
-const awayMost = 100
+// claimOf returns an entry's claim. It stands where calendar items have their
+// end: those of windows have no claim, and are in no folders.
+func (w *walk) claimOf(e index.Entry) uint32 {
+	if w.peek.until {
+		return 0
+	}
+	return e.Until
+}
 
-// place is what the siblings know of an item. A higher one counts.
+// claimed gives an entry a claim.
+func (w *walk) claimed(e index.Entry, claim uint32) index.Entry {
+	if !w.peek.until {
+		e.Until = claim
+	}
+	return e
+}
+
+// place is what a feed knows of an item.
 type place int
 
 const (
 	nowhere   place = iota
 	thereGone       // told as deleted
-	thereAway       // given away, and nobody has told it yet
+	thereAway       // left, and nobody has told where it is
 	thereLive       // told as being there
 )
+
+// word is what the siblings say of an item: the one of them with the highest
+// claim, and of those with the same the one with the higher place.
+type word struct {
+	place place
+	claim uint32
+}
+
+// hasLastWord reports whether what this feed knows of an item was told after
+// what the siblings know.
+func (w *walk) hasLastWord(was known, there word) bool {
+	switch own := w.claimOf(was.Entry); {
+	case there.place == nowhere:
+		return true
+	case !was.any || was.Flags&index.Moved != 0 && !was.away:
+		return false
+	default:
+		return own > there.claim || own == there.claim && there.place == thereGone
+	}
+}
 
 // family is the sibling feeds' indexes as they are while a page is judged.
 type family struct {
@@ -46,7 +85,7 @@ type family struct {
 
 type relative struct {
 	seq  uint64
-	away []string
+	away []awayItem
 	// now and old are the indexes of its cursor; old may be nil.
 	now, old *index.Index
 }
@@ -68,9 +107,9 @@ func (w *walk) gather(ctx context.Context) error {
 }
 
 // elsewhere looks into the siblings' indexes.
-func (w *walk) elsewhere(ctx context.Context, id string) (place, error) {
+func (w *walk) elsewhere(ctx context.Context, id string) (word, error) {
 	if !w.moving() {
-		return nowhere, nil
+		return word{}, nil
 	}
 	if w.family == nil {
 		if w.marker != w.cur.Mark {
@@ -80,21 +119,21 @@ func (w *walk) elsewhere(ctx context.Context, id string) (place, error) {
 		}
 		feeds, err := w.roster.siblings(ctx, w.feed)
 		if err != nil {
-			return nowhere, fmt.Errorf("find the other folders: %w", err)
+			return word{}, fmt.Errorf("find the other folders: %w", err)
 		}
 		w.family = &family{feeds: feeds, open: make(map[Feed]*relative, len(feeds))}
 	}
-	where := nowhere
+	var last word
 	for _, feed := range w.family.feeds {
 		found, err := w.lookAt(ctx, feed, id)
 		if err != nil {
-			return nowhere, fmt.Errorf("look into the index of %s: %w", feed, err)
+			return word{}, fmt.Errorf("%w: %s: %w", errSibling, feed, err)
 		}
-		if where = max(where, found); where == thereLive {
-			break
+		if found.claim > last.claim || found.claim == last.claim && found.place > last.place {
+			last = found
 		}
 	}
-	return where, nil
+	return last, nil
 }
 
 // forget has the cursor of a discovery read again.
@@ -106,14 +145,14 @@ func (r *feedRoster) forget(finder Feed) {
 
 // lookAt looks into one sibling's index. A segment that is not there any more
 // was replaced, and the cursor read again names the new one.
-func (w *walk) lookAt(ctx context.Context, feed Feed, id string) (place, error) {
+func (w *walk) lookAt(ctx context.Context, feed Feed, id string) (word, error) {
 	for {
 		r := w.family.open[feed]
 		again := r != nil
 		if r == nil {
 			var err error
 			if r, err = w.relative(ctx, feed); err != nil {
-				return nowhere, err
+				return word{}, err
 			}
 			w.family.open[feed] = r
 		}
@@ -126,7 +165,7 @@ func (w *walk) lookAt(ctx context.Context, feed Feed, id string) (place, error) 
 			// Read just now, and replaced just then?
 			newer, failed := w.relative(ctx, feed)
 			if failed != nil || newer.seq == r.seq {
-				return nowhere, err
+				return word{}, err
 			}
 			w.family.open[feed] = newer
 		}
@@ -153,22 +192,24 @@ func (w *walk) relative(ctx context.Context, feed Feed) (*relative, error) {
 	return r, nil
 }
 
-func (r *relative) look(ctx context.Context, id string) (place, error) {
+func (r *relative) look(ctx context.Context, id string) (word, error) {
 	e, ok, err := r.now.Look(ctx, id)
 	if err == nil && !ok && r.old != nil {
 		e, ok, err = r.old.Look(ctx, id)
 	}
+	if err != nil {
+		return word{}, err
+	}
+	if a, away := find(r.away, id); away && (!ok || e.Until <= a.Claim) {
+		return word{thereAway, a.Claim}, nil
+	}
 	switch {
-	case err != nil || !ok:
-		return nowhere, err
+	case !ok || e.Flags&index.Moved != 0:
+		return word{}, nil // a given item is somebody else's, who knows better
 	case e.Flags&index.Gone != 0:
-		return thereGone, nil
-	case e.Flags&index.Moved == 0:
-		return thereLive, nil
-	case slices.Contains(r.away, id):
-		return thereAway, nil
+		return word{thereGone, e.Until}, nil
 	default:
-		return nowhere, nil // somebody took it, and knows better
+		return word{thereLive, e.Until}, nil
 	}
 }
 
@@ -202,18 +243,21 @@ func (w *walk) settleMark(page Page) {
 	}
 }
 
+// given gives an item away that a sibling told last. False: no sibling did.
+func (w *walk) given(ctx context.Context, e index.Entry) (bool, error) {
+	there, err := w.elsewhere(ctx, e.ID)
+	if err != nil || w.hasLastWord(known{Entry: e, any: true}, there) {
+		return false, err
+	}
+	w.give(e)
+	return true, nil
+}
+
 // give notes that a sibling has the item now.
 func (w *walk) give(e index.Entry) {
 	e.Flags, e.Round = index.Moved, uint32(w.cur.Round)
 	w.put(e)
 	w.mark = true
-}
-
-// unaway takes an item off the list of those that nobody has told yet.
-func (w *walk) unaway(id string) {
-	if slices.Contains(w.cur.Away, id) {
-		w.cur.Away = slices.DeleteFunc(slices.Clone(w.cur.Away), func(other string) bool { return other == id })
-	}
 }
 
 // settle has the deletions of a page looked at, and takes back those that are
@@ -222,15 +266,15 @@ func (w *walk) settle(ctx context.Context, all []*change) error {
 	var gone []*change
 	var entries []index.Entry
 	for _, c := range all {
-		if c.kind != Deleted || c.bad != nil {
+		if c.kind != Deleted && !c.doubted || c.bad != nil {
 			continue
 		}
-		// An item that the page brings back later is there, and nobody need look.
+		// Of an item that the page shows otherwise later nobody need look.
 		now, _, err := w.now.Look(ctx, c.id)
 		if err != nil {
 			return fmt.Errorf("look into the index: %w", err)
 		}
-		if now.Flags&index.Gone == 0 || now.Lives != c.entry.Lives {
+		if now.Flags&index.Gone != c.entry.Flags&index.Gone || now.Lives != c.entry.Lives {
 			continue
 		}
 		was := c.was.Entry
@@ -252,111 +296,57 @@ func (w *walk) settle(ctx context.Context, all []*change) error {
 	return nil
 }
 
-// sentence decides what a verdict makes of a deletion.
+// sentence decides what a verdict makes of a deletion, or of an item of which a
+// page that may be old says that it is here.
 func (w *walk) sentence(ctx context.Context, c *change, v verdict) error {
 	if !v.Known {
 		return nil
 	}
-	c.verified = true
-	if v.Gone {
-		return nil
-	}
 	was := c.was.Entry
 	was.ID = c.id
-	home, known, err := w.home(ctx, v.Folder)
+	home := outside
+	if !v.Gone && (c.doubted || !w.reg.Retire && !w.bounded()) {
+		var err error
+		if home, err = w.home(ctx, v.Folder); err != nil {
+			return err
+		}
+	}
 	switch {
-	case err != nil:
-		return err
-	case w.reg.Retire && (!known || home == w.feed):
-		c.reason = reasonMoved // it is where it was, which is no longer read
-	case v.Folder == "" || known && home == w.feed:
-		// It is still here: Graph will tell, if there is anything to tell.
+	case c.doubted:
+		if home == outside || home == sibling {
+			c.kind = ""
+			w.give(was)
+		}
+	case v.Gone:
+		c.verified = true
+	case home == unsure:
+	case home == outside: // it is there, but not in what is read
+		c.verified, c.reason = true, reasonMoved
+	case w.sub.Mode != ModeDelta && home == here:
+		// The next reading shows it, if it stays.
 		c.kind = ""
 		w.put(was)
-	case known && (slices.Contains(w.cur.Away, c.id) || len(w.cur.Away) < awayMost):
+	case len(w.cur.Away) < awayMost || c.was.away:
 		c.kind = ""
-		w.give(was)
-		if !slices.Contains(w.cur.Away, c.id) {
-			w.cur.Away = append(slices.Clone(w.cur.Away), c.id)
-		}
+		w.wait(was)
 	default:
-		c.reason = reasonMoved
+		c.verified, c.reason = true, reasonMoved
 	}
 	return nil
 }
 
-// home returns the feed that reads a folder.
-func (w *walk) home(ctx context.Context, folder string) (Feed, bool, error) {
-	switch {
-	case folder == "":
-		return Feed{}, false, nil
-	case Part(folder) == w.feed.Part:
-		return w.feed, true, nil
-	case !w.moving():
-		return Feed{}, false, nil
+// bounded reports whether the feed reads not all of what is in its folder: then
+// an item may exist, in the folder, and not be among what is read. A deletion is
+// one then, whatever has become of the item, and what comes back is created.
+func (w *walk) bounded() bool {
+	if w.sub.Window != (Window{}) {
+		return true
 	}
-	feed, known, err := w.roster.home(ctx, w.feed, folder)
-	if err != nil {
-		return Feed{}, false, fmt.Errorf("find the feed of a folder: %w", err)
-	}
-	return feed, known, nil
-}
-
-// follow looks after the items that went to another folder whose feed has not
-// told them: once it has, they are its own; and those that came to their end
-// before are told as deleted here, because nobody else can.
-func (w *walk) follow(ctx context.Context) error {
-	if len(w.cur.Away) == 0 || w.cur.Phase != changes {
-		return nil
-	}
-	if err := w.gather(ctx); err != nil {
-		return err
-	}
-	before := *w.cur
-	var all []*change
-	for _, id := range before.Away {
-		where, err := w.elsewhere(ctx, id)
-		if err != nil {
-			return err
-		}
-		was, err := w.look(ctx, id)
-		if err != nil {
-			return err
-		}
-		if where == thereLive || was.Flags&index.Moved == 0 {
-			w.unaway(id)
-			continue
-		}
-		if len(all) < sweepBatch {
-			next := was.Entry
-			next.Flags, next.Lives, next.Round = index.Gone, was.Lives+1, uint32(w.cur.Round)
-			w.now.Put(next)
-			all = append(all, &change{
-				item: item{id: id, removed: true, raw: tombstone(id)},
-				kind: Deleted, version: "gone", life: lifeOf(next), entry: next, was: was,
-			})
+	for name := range w.req.Query {
+		switch strings.ToLower(strings.TrimPrefix(name, "$")) {
+		case "startdatetime", "enddatetime", "filter", "search":
+			return true
 		}
 	}
-	if err := w.settle(ctx, all); err != nil {
-		return err
-	}
-	told := all[:0]
-	for _, c := range all {
-		switch {
-		case c.kind != "" && c.verified:
-			w.unaway(c.id)
-			w.mark, w.touched = true, true
-			told = append(told, c)
-		case c.kind != "": // nobody could look: it stays as it was
-			w.put(c.was.Entry)
-		}
-	}
-	if len(told) == 0 && len(w.cur.Away) == len(before.Away) {
-		return w.reopen()
-	}
-	events, err := w.events(ctx, Page{}, told)
-	if err != nil {
-		return err
-	}
-	return w.commit(ctx, before, events)
+	return false
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/folders"
 	"outlook-connector/internal/xform"
 )
 
@@ -125,8 +126,9 @@ type Subscription struct {
 	// https://learn.microsoft.com/graph/outlook-immutable-id
 	ImmutableIDs bool
 
-	// clock is made of Every and Schedule.
-	clock clock
+	// clock is made of Every and Schedule, and schedule identifies them.
+	clock    clock
+	schedule string
 }
 
 // Start is where a subscription begins. The zero value is "now": the first full
@@ -169,6 +171,7 @@ func (s *Subscription) fill() error {
 		if s.clock, err = newClock(s.Schedule, s.Every); err != nil {
 			report("%w", err)
 		}
+		s.schedule = digest("schedule", s.Every.String(), s.Schedule.Min.String(), s.Schedule.Max.String(), s.Schedule.Cron)[:8]
 	}
 	for _, kind := range s.Changes {
 		if kind != Created && kind != Updated && kind != Deleted {
@@ -212,7 +215,9 @@ func (s *Subscription) fillEntity(report func(format string, args ...any)) {
 		report("no mode %q", s.Mode)
 	}
 	if len(s.Folders) > 0 {
-		if err := CheckFolders(s.Operation, s.Folders); err != nil {
+		if kind := folderKindOf(s.Operation); kind == nil {
+			report("%w", errNoFolders(s.Operation))
+		} else if _, err := folders.Parse(s.Folders, kind.names); err != nil {
 			report("%w", err)
 		}
 	}

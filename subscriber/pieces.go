@@ -47,10 +47,23 @@ var errIndexLost = errors.New("the index is lost")
 // index is given up.
 const lostTries = 3
 
-// beginAnew answers an index that is lost for good: the feed goes on with an
+// codeDamaged is the code of a piece whose bytes are not what was stored.
+const codeDamaged = "index_damaged"
+
+// errSibling marks what is wrong with the index of another feed, which that feed
+// has to mend.
+var errSibling = errors.New("index of another folder")
+
+// indexLost reports whether the feed's own index cannot be read.
+func indexLost(err error) bool {
+	mark := fault.Of(err)
+	return errors.Is(err, errIndexLost) || mark != nil && mark.Code == codeDamaged && !errors.Is(err, errSibling)
+}
+
+// beginAnew answers an index that is lost or damaged for good: the feed goes on with an
 // empty one, which a quiet full read fills, as one of the time before the index.
 func (w *walk) beginAnew(ctx context.Context, value []byte, err error) error {
-	if !errors.Is(err, errIndexLost) || w.state.failedBefore() < lostTries-1 {
+	if !indexLost(err) || w.state.failedBefore() < lostTries-1 {
 		return err
 	}
 	stored, bad := decodeCursor(value)

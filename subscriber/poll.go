@@ -69,7 +69,7 @@ func (s *Subscriber) poll(ctx context.Context, feed Feed, data []byte, cancel co
 			cancel(err)
 		}
 	}()
-	if reg, err = s.standing(ctx, feed, reg); err != nil {
+	if reg, err = s.standing(ctx, feed, reg, data); err != nil {
 		return next
 	}
 	if feed.Part == partFolders || feed.Part == partMembers {
@@ -123,6 +123,7 @@ func (s *Subscriber) finish(ctx context.Context, sub *Subscription, feed Feed, s
 	}
 	if out.result == resultRetired {
 		s.log.InfoContext(ctx, "feed is at its end", "feed", feed.String())
+		s.roster.dropped(feed)
 		return Next{Drop: true}
 	}
 	return Next{After: after}

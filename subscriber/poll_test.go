@@ -1,6 +1,7 @@
 package subscriber_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -243,29 +244,42 @@ func newTimedQueue() *timedQueue {
 	}
 }
 
-func (q *timedQueue) Register(ctx context.Context, feed subscriber.Feed, data []byte) error {
-	done := make(chan error, 1)
-	call := func(func(context.Context, subscriber.Feed, []byte) subscriber.Next) {
+func (q *timedQueue) Register(ctx context.Context, feed subscriber.Feed, data []byte) (known bool, err error) {
+	err = q.call(ctx, func() error {
 		q.registers[feed]++
 		if q.err != nil {
-			done <- q.err
-			return
+			return q.err
 		}
-		if q.known[feed] == nil {
+		if known = q.known[feed] != nil; !known {
 			q.known[feed], q.due[feed] = data, time.Now()
 		}
-		done <- nil
-	}
+		return nil
+	})
+	return known, err
+}
+
+func (q *timedQueue) Update(ctx context.Context, feed subscriber.Feed, change func([]byte) ([]byte, error)) error {
+	return q.call(ctx, func() error {
+		if q.known[feed] == nil {
+			return nil
+		}
+		data, err := change(q.known[feed])
+		if err == nil && !bytes.Equal(data, q.known[feed]) {
+			q.known[feed], q.due[feed] = data, time.Now()
+		}
+		return err
+	})
+}
+
+// call has the queue's goroutine do something.
+func (q *timedQueue) call(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
 	select {
-	case q.calls <- call:
+	case q.calls <- func(func(context.Context, subscriber.Feed, []byte) subscriber.Next) { done <- do() }:
 		return <-done
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (q *timedQueue) Replace(ctx context.Context, feed subscriber.Feed, data []byte) error {
-	return q.Register(ctx, feed, data)
 }
 
 // Run is the one goroutine that touches the queue's maps.

@@ -1,6 +1,7 @@
 package subscriber_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/index"
 	"outlook-connector/subscriber"
@@ -401,6 +403,10 @@ func (l *looked) Batch(_ context.Context, _, _ string, gets []subscriber.Get) ([
 	got := make([]subscriber.Got, 0, len(gets))
 	for _, get := range gets {
 		id := get.Path[strings.LastIndex(get.Path, "/")+1:]
+		if strings.HasPrefix(get.Path, "mailFolders/") { // a well-known name stands for an id
+			got = append(got, subscriber.Got{Status: 200, Body: fmt.Appendf(nil, `{"id":"the %s"}`, id)})
+			continue
+		}
 		switch folder := l.in[id]; folder {
 		case "":
 			missing := fault.New(fault.Poison, "404").WithCode("ErrorItemNotFound")
@@ -416,7 +422,7 @@ func (l *looked) Batch(_ context.Context, _, _ string, gets []subscriber.Get) ([
 
 func TestDeletionsAreLookedAt(t *testing.T) {
 	t.Parallel()
-	items := &looked{in: map[string]string{"moved": "elsewhere", "unsure": "broken", "here": "inbox", "swept": "elsewhere"}}
+	items := &looked{in: map[string]string{"moved": "elsewhere", "unsure": "broken", "here": "the inbox", "swept": "elsewhere"}}
 	r := newRig(t, everything(t), func(o *subscriber.Options) { o.Items = items })
 	var mails, gone []string
 	for _, id := range []string{"moved", "purged", "unsure", "here", "back", "swept", "still"} {
@@ -425,7 +431,7 @@ func TestDeletionsAreLookedAt(t *testing.T) {
 			gone = append(gone, removed(id))
 		}
 	}
-	items.in["still"] = "inbox"
+	items.in["still"] = "the inbox"
 	r.script.pages = map[string]page{
 		"":   {delta: "d1", items: mails},
 		"d1": {delta: "d2", items: append(gone, mail("back", 1, "01:00:00"))},
@@ -458,11 +464,28 @@ func TestDeletionsAreLookedAt(t *testing.T) {
 // knows nothing but when it was last read.
 func TestAnIndexThatSomebodyRemovedIsMadeAgain(t *testing.T) {
 	t.Parallel()
+	for code, hurt := range map[string]func(pieces map[string]piece){
+		"index_missing": func(pieces map[string]piece) { clear(pieces) },
+		"index_damaged": func(pieces map[string]piece) {
+			for id, p := range pieces {
+				pieces[id] = piece{data: bytes.Repeat([]byte("?"), len(p.data)), seq: p.seq}
+			}
+		},
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			checkLostIndex(t, code, hurt)
+		})
+	}
+}
+
+func checkLostIndex(t *testing.T, code string, hurt func(pieces map[string]piece)) {
+	t.Helper()
 	f := filled(100, 100)
 	f.now = f.now.Add(time.Minute)
 	r := newRig(t, inbox(t), func(o *subscriber.Options) { o.Source = f })
 	r.settleDown(t)
-	clear(r.stream.pieces[r.feed])
+	hurt(r.stream.pieces[r.feed])
 	// The old worker still has the pieces in memory.
 	other := newRig(t, inbox(t), func(o *subscriber.Options) { o.Source, o.Stream = f, r.stream })
 	f.now = registeredAt.Add(time.Hour)
@@ -470,7 +493,7 @@ func TestAnIndexThatSomebodyRemovedIsMadeAgain(t *testing.T) {
 	f.put("new")
 	for range 3 {
 		other.poll(t)
-		if got := other.status(t); got.Code != "index_missing" {
+		if got := other.status(t); got.Code != code {
 			t.Fatalf("status = %+v", got)
 		}
 	}
@@ -478,4 +501,75 @@ func TestAnIndexThatSomebodyRemovedIsMadeAgain(t *testing.T) {
 	f.remove("m0002")
 	other.settleDown(t)
 	same(t, "events", r.stream.told(), []string{"updated m0001", "created new", "deleted m0002"})
+}
+
+// TestWhatLeftAWindowIsDeleted has events that exist and are not in the window
+// any more, or not in what a filter lets through.
+func TestWhatLeftAWindowIsDeleted(t *testing.T) {
+	t.Parallel()
+	for name, query := range map[string]map[string]string{
+		"window":                  {"startDateTime": "2026-03-01T00:00:00Z", "endDateTime": "2026-04-01T00:00:00Z"},
+		"filter":                  {"$filter": "showAs eq 'busy'"},
+		"filter without a dollar": {"filter": "showAs eq 'busy'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op, err := catalog.Default().Lookup("calendar.event.delta")
+			if err != nil {
+				t.Fatal(err)
+			}
+			sub := everything(t)
+			sub.Operation, sub.Path, sub.Query = op, nil, query
+			r := newRig(t, sub, func(o *subscriber.Options) {
+				o.Items = &looked{in: map[string]string{"e": "a calendar", "f": "a calendar"}}
+			})
+			r.feed.Part = subscriber.Part("")
+			r.script.pages = map[string]page{
+				"":   {delta: "d1", items: []string{mail("e", 1, "01:00:00"), mail("f", 1, "01:00:00")}},
+				"d1": {delta: "d2", items: []string{removed("e")}},
+				"d2": {err: fault.New(fault.Resync, "410")},
+			}
+			for range 3 {
+				r.poll(t)
+			}
+			r.script.set("", page{delta: "d3"})
+			r.poll(t)
+			same(t, "events", r.stream.told(), []string{"snapshot e", "snapshot f", "deleted e", "deleted f"})
+			for _, event := range r.stream.events[2:] {
+				same(t, "reason of "+event.Header["Outlook-Id"], event.Header["Outlook-Reason"]+event.Header["Outlook-Verified"], "moved")
+			}
+		})
+	}
+}
+
+// TestWhatWaitsIsNotForgotten has an item that left, by Graph's page, and was
+// there again when somebody looked, so nothing was told. Then it is gone, of which
+// Graph says nothing, because it had left; or its feed comes to its end.
+func TestWhatWaitsIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	for name, retire := range map[string]bool{"gone for good": false, "the feed retires": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			items := &looked{in: map[string]string{"m": "the inbox"}}
+			r := newRig(t, everything(t), func(o *subscriber.Options) { o.Items = items })
+			r.script.pages = map[string]page{
+				"":   {delta: "d1", items: []string{mail("m", 1, "01:00:00")}},
+				"d1": {delta: "d2", items: []string{removed("m")}},
+				"d2": {delta: "d3"},
+				"d3": {delta: "d3"},
+			}
+			for range 3 {
+				r.poll(t)
+			}
+			same(t, "events while it is there", r.stream.told(), []string{"snapshot m"})
+			if !retire {
+				delete(items.in, "m")
+			} else {
+				r.data = bytes.Replace(r.data, []byte(`{`), []byte(`{"retire":true,`), 1)
+			}
+			r.poll(t)
+			same(t, "events", r.stream.told(), []string{"snapshot m", "deleted m"})
+			same(t, "verified", r.stream.events[1].Header["Outlook-Verified"], "")
+		})
+	}
 }

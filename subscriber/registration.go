@@ -35,6 +35,10 @@ type registration struct {
 	Found int `json:"found,omitempty"`
 	// Retire ends the feed: it tells what it knows as gone, and is dropped.
 	Retire bool `json:"retire,omitempty"`
+	// Schedule identifies the schedule by which the feed is polled, see
+	// [Subscription.schedule]. Where a worker has another one it writes the data
+	// anew, so that the feed does not sleep for as long as the older schedule said.
+	Schedule string `json:"schedule,omitempty"`
 }
 
 // registrationVersion is the form of the JSON above.
@@ -48,6 +52,31 @@ func (r registration) encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode registration: %w", err)
 	}
 	return data, nil
+}
+
+// over returns what the message of a feed should say that says old now, where
+// this is what a discovery has decided. What operators have set stays, but a feed
+// that is to retire is not paused. Where nothing is different old comes back: the
+// step may be a repeated one.
+func (r registration) over(old []byte) ([]byte, error) {
+	var was registration
+	if json.Unmarshal(old, &was) == nil {
+		if was.Found == r.Found && was.Retire == r.Retire && was.Mailbox == r.Mailbox && was.Schedule == r.Schedule {
+			return old, nil
+		}
+		r.Resync, r.Paused = was.Resync, was.Paused && !r.Retire
+	}
+	return r.encode()
+}
+
+// rescheduled returns the data of a feed's message with another schedule. A feed
+// that is to retire keeps what it has.
+func rescheduled(data []byte, schedule string) ([]byte, error) {
+	var was registration
+	if err := json.Unmarshal(data, &was); err != nil || was.Retire || was.Schedule == schedule {
+		return data, nil //nolint:nilerr // what cannot be read begins anew with the next poll
+	}
+	return setMember(data, "schedule", schedule)
 }
 
 // registered reads the data of a feed. Data that cannot be read are no reason

@@ -147,6 +147,13 @@ func (r *feedRoster) sweep(now time.Time) {
 	}
 }
 
+// dropped forgets a found feed that the queue has no more.
+func (r *feedRoster) dropped(feed Feed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.found, feed)
+}
+
 // busy reports whether a poll is under way.
 func (st *state) busy() bool {
 	st.mu.Lock()
@@ -264,12 +271,15 @@ func (r *feedRoster) standing(ctx context.Context, feed Feed, reg registration) 
 		return reg, false, nil
 	}
 	life := viewLife
-	if finder.Part == partMembers {
+	switch {
+	case reg.Retire:
+		life = 0 // what ends cannot be taken back
+	case finder.Part == partMembers:
 		life = membersLife
 	}
 	view, err := r.view(ctx, finder, life)
 	if err != nil {
-		return reg, false, err
+		return reg, false, err // in doubt nothing ends: the poll is tried again
 	}
 	if view.settled < reg.Found || view.settled == 0 {
 		return reg, false, nil // younger than what is known, or the discovery began anew
@@ -278,6 +288,7 @@ func (r *feedRoster) standing(ctx context.Context, feed Feed, reg registration) 
 	switch {
 	case live && truth.Found > reg.Found:
 		truth.Mailbox, truth.Resync, truth.Paused = reg.Mailbox, reg.Resync, reg.Paused
+		truth.Schedule = reg.Schedule
 		return truth, true, nil
 	case !live && !reg.Retire:
 		reg.Retire, reg.Found, reg.Paused = true, view.settled, false

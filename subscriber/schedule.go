@@ -145,14 +145,3 @@ const (
 func pausedRest(n int) time.Duration {
 	return jitter(min(pausedSoon<<min(n, 4), pausedWait), pollJitter)
 }
-
-const (
-	// registerAtMost bounds how many feeds are registered again in a second: it
-	// is a request each, and nearly all are refused because the feed is there.
-	registerAtMost = 200
-)
-
-// registerWait is the time between two registrations of all feeds.
-func registerWait(feeds int) time.Duration {
-	return max(registerEvery, time.Duration(feeds)*time.Second/registerAtMost)
-}

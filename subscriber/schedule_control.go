@@ -76,7 +76,7 @@ func setMember(data []byte, name string, value any) ([]byte, error) {
 
 func badData(err error) error {
 	return fault.New(fault.Poison, "read the feed's registration: %w", err).WithCode("bad_registration").
-		WithHint("it was changed by hand: purge the feed's subject in the stream of feeds, and a worker registers it anew")
+		WithHint("it was changed by hand: delete the feed's message from the stream of feeds (nats stream rmm), and a worker registers it anew")
 }
 
 // CursorState is where a feed stands, for operators.

@@ -54,22 +54,29 @@ func (q *dueQueue) push(feed subscriber.Feed, at time.Time) {
 	}
 }
 
-func (q *dueQueue) Register(_ context.Context, feed subscriber.Feed, data []byte) error {
+func (q *dueQueue) Register(_ context.Context, feed subscriber.Feed, data []byte) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.known[feed] == nil {
+	known := q.known[feed] != nil
+	if !known {
 		q.known[feed] = data
 		q.push(feed, time.Now())
 	}
-	return nil
+	return known, nil
 }
 
-func (q *dueQueue) Replace(_ context.Context, feed subscriber.Feed, data []byte) error {
+func (q *dueQueue) Update(_ context.Context, feed subscriber.Feed, change func([]byte) ([]byte, error)) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.known[feed] = data
-	q.push(feed, time.Now())
-	return nil
+	if q.known[feed] == nil {
+		return nil
+	}
+	data, err := change(q.known[feed])
+	if err == nil && string(data) != string(q.known[feed]) {
+		q.known[feed] = data
+		q.push(feed, time.Now())
+	}
+	return err
 }
 
 func (q *dueQueue) Run(ctx context.Context, parallel int, poll func(context.Context, subscriber.Feed, []byte) subscriber.Next) error {

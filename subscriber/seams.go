@@ -79,12 +79,15 @@ type Stream interface {
 // possible. Two workers on one feed are allowed to happen; the commit's fence
 // is what keeps the events right.
 type Queue interface {
-	// Register makes the feed known. It is idempotent: a feed that is known
-	// keeps the data of its first registration.
-	Register(ctx context.Context, feed Feed, data []byte) error
-	// Replace makes the feed known with these data, in place of what it was
-	// registered with. It is due at once.
-	Replace(ctx context.Context, feed Feed, data []byte) error
+	// Register makes the feed known, due at once, and reports whether it was known
+	// already. It is idempotent: such a feed keeps its data and its due time.
+	Register(ctx context.Context, feed Feed, data []byte) (known bool, err error)
+	// Update replaces the data of a feed by what change makes of them, and makes
+	// it due at once. Where somebody else changes them meanwhile, change is asked
+	// again with the newer ones; what it returns as it was given writes nothing.
+	// An error of change comes back. A feed that is not known stays so, which is
+	// no error.
+	Update(ctx context.Context, feed Feed, change func(data []byte) ([]byte, error)) error
 	// Run calls poll for feeds that are due, at most parallel at a time, and
 	// gives each back as the result says. It returns nil after ctx ended and
 	// every poll has returned, or an error that it cannot work around.

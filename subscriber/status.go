@@ -68,6 +68,8 @@ type state struct {
 	trail          trail
 	tidied, walked time.Time
 	guess          pageGuess
+	// folder is the id of the folder that the feed reads; "": not known.
+	folder string
 
 	mu          sync.Mutex
 	polling     bool

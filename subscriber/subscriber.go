@@ -12,13 +12,9 @@ import (
 
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/index"
-	"outlook-connector/internal/retry"
 )
 
 const (
-	// registerEvery is how often the feeds are registered again: one that a
-	// worker with another configuration has dropped comes back.
-	registerEvery = 30 * time.Second
 	// spreadAtMost bounds the delay of a new feed's first poll. It is short, so
 	// that a newcomer soon sees a mail, and it grows with the number of feeds, so
 	// that many feeds do not begin in one moment.
@@ -132,43 +128,6 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	}
 	if err != nil && !fault.Stopped(ctx, err) {
 		return err
-	}
-	return nil
-}
-
-// register makes the feeds known, now and every 30 s, or more rarely where they
-// are many. A failure is not the end:
-// the feeds that are known are polled all the same.
-func (s *Subscriber) register(ctx context.Context) error {
-	for failures := 0; ctx.Err() == nil; {
-		wait := registerWait(len(s.roster.named))
-		err := s.registerAll(ctx)
-		switch {
-		case fault.Stopped(ctx, err):
-			return nil
-		case fault.KindOf(err) == fault.Fatal:
-			return err
-		case err != nil:
-			failures++
-			wait = retry.Delay(failures, err)
-			s.log.WarnContext(ctx, "feeds not registered", "error", err, "again_in", wait)
-		default:
-			failures = 0
-		}
-		_ = retry.Sleep(ctx, wait) // the loop asks the context itself
-	}
-	return nil
-}
-
-func (s *Subscriber) registerAll(ctx context.Context) error {
-	for feed := range s.roster.named {
-		data, err := registration{Registered: time.Now().UTC()}.encode()
-		if err != nil {
-			return err
-		}
-		if err := s.queue.Register(ctx, feed, data); err != nil {
-			return fmt.Errorf("register feed %s: %w", feed, err)
-		}
 	}
 	return nil
 }

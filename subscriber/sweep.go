@@ -23,12 +23,19 @@ func (w *walk) sweep(ctx context.Context) (outcome, error) {
 	looked, next := 0, w.cur.Sweep
 	more := false
 	err := index.Missing(ctx, w.old, w.now, w.cur.Sweep, func(key index.Key, e index.Entry) (bool, error) {
+		if e.Flags&index.Gone != 0 && !w.moving() {
+			return true, nil
+		}
 		if looked == sweepBatch {
 			more = true
 			return false, nil
 		}
 		looked++
 		next = key + 1
+		if e.Flags&index.Gone != 0 {
+			w.put(e) // a sibling that has it still must know that it was told as deleted since
+			return true, nil
+		}
 		c, err := w.missing(ctx, e)
 		if c != nil {
 			all = append(all, c)
@@ -37,6 +44,13 @@ func (w *walk) sweep(ctx context.Context) (outcome, error) {
 	})
 	if err != nil {
 		return outcome{}, fmt.Errorf("look for missing items: %w", err)
+	}
+	if w.cur.Phase == retiring {
+		last, err := w.lastWords(ctx)
+		if err != nil {
+			return outcome{}, err
+		}
+		all = append(all, last...)
 	}
 	w.read++
 	w.came += len(all)
@@ -83,13 +97,9 @@ func (w *walk) missing(ctx context.Context, e index.Entry) (*change, error) {
 		w.forget(e)
 		return nil, nil //nolint:nilnil // it ended before the window begins
 	}
-	where, err := w.elsewhere(ctx, e.ID)
-	if err != nil {
+	given, err := w.given(ctx, e)
+	if err != nil || given {
 		return nil, err
-	}
-	if where == thereLive {
-		w.give(e)
-		return nil, nil //nolint:nilnil // its new folder has told it
 	}
 	return w.bereave(item{id: e.ID, removed: true, raw: tombstone(e.ID)}, known{Entry: e, any: true}), nil
 }

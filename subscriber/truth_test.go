@@ -28,9 +28,14 @@ type folder struct {
 	name    string
 	mails   map[string]letter
 	log     []string // ids in the order of their changes
+	out     []bool   // whether the change was that the mail left
 	size    int      // of a page
 	first   int      // of a first page, where that is smaller
 	replays *rand.Rand
+	// terse says nothing of mails that came and went between two readings, and
+	// that no page has shown: shown is how long log was when one did.
+	terse bool
+	shown map[string]int
 	// tokens counts how often all tokens were lost.
 	tokens int
 }
@@ -79,13 +84,27 @@ func (f *folder) put(id string) {
 func (f *folder) restore(id string, mail letter) {
 	mail.in = f.name
 	f.mails[id] = mail
-	f.log = append(f.log, id)
+	f.log, f.out = append(f.log, id), append(f.out, false)
 }
 
 func (f *folder) remove(id string) {
 	f.tick()
 	delete(f.mails, id)
-	f.log = append(f.log, id)
+	f.log, f.out = append(f.log, id), append(f.out, true)
+}
+
+// passed reports whether a mail is as absent as it was at a token: it came and
+// went in between, of which Graph may say nothing.
+func (f *folder) passed(id string, from int) bool {
+	if _, there := f.mails[id]; there || f.shown[id] > from {
+		return false
+	}
+	for i := from - 1; i >= 0; i-- {
+		if f.log[i] == id {
+			return f.out[i]
+		}
+	}
+	return true
 }
 
 // Read answers as message delta does: a full read in the order of ids, then
@@ -120,24 +139,28 @@ func (f *folder) Read(_ context.Context, req subscriber.Request, emit func([]byt
 			items = append(items, f.item(id))
 		}
 	case "delta", "more":
-		var from, upto, skip int
+		var from, upto int
+		var ids []string
 		if kind == "delta" {
 			from, upto = number(rest), len(f.log)
-		} else if _, err := fmt.Sscan(rest, &from, &upto, &skip); err != nil {
-			return page, err
-		}
-		var ids []string
-		for i, id := range f.log[from:upto] {
-			if !slices.Contains(f.log[from+i+1:upto], id) {
-				ids = append(ids, id)
+			for i, id := range f.log[from:upto] {
+				if !slices.Contains(f.log[from+i+1:upto], id) && (!f.terse || !f.passed(id, from)) {
+					ids = append(ids, id)
+				}
 			}
+		} else {
+			var left string
+			if _, err := fmt.Sscan(rest, &from, &upto, &left); err != nil {
+				return page, err
+			}
+			ids = strings.Split(left, ",")
 		}
-		last := min(len(ids), skip+f.size)
-		for _, id := range ids[skip:last] {
+		last := min(len(ids), f.size)
+		for _, id := range ids[:last] {
 			items = append(items, f.changed(id))
 		}
 		if last < len(ids) {
-			page.Next = fmt.Sprintf("more %d %d %d", from, upto, last)
+			page.Next = fmt.Sprintf("more %d %d %s", from, upto, strings.Join(ids[last:], ","))
 		} else {
 			page.Delta = fmt.Sprintf("delta %d", upto)
 		}
@@ -166,13 +189,22 @@ func (f *folder) Read(_ context.Context, req subscriber.Request, emit func([]byt
 // changed is an item of a delta, of which Graph now and then sends only a part.
 func (f *folder) changed(id string) string {
 	if mail, there := f.mails[id]; there && f.replays.IntN(4) == 0 {
+		f.show(id)
 		return mail.part(id)
 	}
 	return f.item(id)
 }
 
+func (f *folder) show(id string) {
+	if f.shown == nil {
+		f.shown = map[string]int{}
+	}
+	f.shown[id] = len(f.log)
+}
+
 func (f *folder) item(id string) string {
 	if mail, there := f.mails[id]; there {
+		f.show(id)
 		return mail.json(id)
 	}
 	return removed(id)

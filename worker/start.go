@@ -259,7 +259,7 @@ func (w *Worker) wakeFeedsOf(ctx context.Context, client string) error {
 		if err != nil || !w.isFeedOf(name.Subscription, client) {
 			continue
 		}
-		problems = append(problems, w.conn.Feeds().Replace(ctx, feed.Subject, feed.Data))
+		problems = append(problems, w.conn.Feeds().Wake(ctx, feed.Subject))
 	}
 	return errors.Join(problems...)
 }

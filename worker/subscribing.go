@@ -49,21 +49,25 @@ func (s feedStream) Cursor(ctx context.Context, feed subscriber.Feed) ([]byte, u
 }
 
 // Register makes a feed known to the queue.
-func (s feedStream) Register(ctx context.Context, feed subscriber.Feed, data []byte) error {
+func (s feedStream) Register(ctx context.Context, feed subscriber.Feed, data []byte) (known bool, err error) {
 	subject, err := s.feedSubject(feed)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return s.conn.Feeds().Register(ctx, subject, data)
+	return s.conn.Feeds().Add(ctx, subject, data)
 }
 
-// Replace makes a feed known with these data, whatever it had.
-func (s feedStream) Replace(ctx context.Context, feed subscriber.Feed, data []byte) error {
+// Update changes the data of a feed, if it is known.
+func (s feedStream) Update(ctx context.Context, feed subscriber.Feed, change func([]byte) ([]byte, error)) error {
 	subject, err := s.feedSubject(feed)
 	if err != nil {
 		return err
 	}
-	return s.conn.Feeds().Replace(ctx, subject, data)
+	err = s.conn.Feeds().Update(ctx, subject, change)
+	if errors.Is(err, jet.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Run polls feeds as they fall due.

@@ -39,8 +39,8 @@ type Ingest struct {
 	SyncAlways bool
 	// Rounds is how often all is measured, for the spread. Zero means 1.
 	Rounds int
-	// Profile is a folder for CPU and heap profiles of the worker; empty means
-	// none.
+	// Profile is a folder for CPU and heap profiles of the worker and the CPU
+	// profile of the server; empty means none.
 	Profile string
 	// Progress is told what comes next; nil means nobody is.
 	Progress func(what string)
@@ -83,12 +83,18 @@ type IngestRun struct {
 	// highest, in bytes; zero where that cannot be told.
 	RSSIdle int64 `json:"worker_rss_idle"`
 	RSSPeak int64 `json:"worker_rss_peak"`
-	// RawKind is "async" or "one by one", RawRate its messages a second.
+	// RawKind is "async" or "one by one", RawRate its messages a second. They are
+	// the very same messages: subjects, headers, TTL and bodies.
 	RawKind  string  `json:"raw_kind"`
 	RawCount int     `json:"raw_messages"`
 	RawRate  float64 `json:"raw_rate"`
-	// Ratio is Rate ÷ RawRate.
-	Ratio float64 `json:"ratio"`
+	// BareRate is that of the bodies alone, on one subject and without headers.
+	BareRate float64 `json:"bare_rate"`
+
+	like []Sample // events that were stored
+	// Ratio is Rate ÷ RawRate, BareRatio Rate ÷ BareRate.
+	Ratio     float64 `json:"ratio"`
+	BareRatio float64 `json:"bare_ratio"`
 }
 
 // Ratio is a ratio over all rounds.
@@ -166,20 +172,29 @@ func ratioOf(runs []IngestRun, syncAlways bool) Ratio {
 	return r
 }
 
-// measure makes one measurement and the raw one. Their order changes with the
-// round, so that neither is always the one for which the disk is still busy.
+// measure makes one measurement and the raw ones. The order of these changes with
+// the round, so that none is always the one for which the disk is still busy. They
+// come after the pages, whose events they publish anew.
 func (i Ingest) measure(ctx context.Context, round int, syncAlways bool) (run IngestRun, err error) {
 	run = IngestRun{Round: round, SyncAlways: syncAlways, RawKind: rawAsync}
 	if syncAlways {
 		run.RawKind = rawOneByOne
 	}
-	pages := func() error {
-		return i.withServer(ctx, syncAlways, func(s server) error { return i.pages(ctx, s, &run) })
+	if err := i.withServer(ctx, syncAlways, i.profile(&run, "server.cpu"), func(s server) error { return i.pages(ctx, s, &run) }); err != nil {
+		return run, err
 	}
-	raw := func() error {
-		return i.withServer(ctx, syncAlways, func(s server) error { return i.raw(ctx, s, &run) })
+	steps := []func() error{
+		func() error {
+			var err error
+			run.RawCount, run.RawRate, err = i.raw(ctx, &run, "the same messages", run.like)
+			return err
+		},
+		func() error {
+			var err error
+			_, run.BareRate, err = i.raw(ctx, &run, "bare bodies", nil)
+			return err
+		},
 	}
-	steps := []func() error{pages, raw}
 	if round%2 == 0 {
 		slices.Reverse(steps)
 	}
@@ -188,7 +203,7 @@ func (i Ingest) measure(ctx context.Context, round int, syncAlways bool) (run In
 			return run, err
 		}
 	}
-	run.Ratio = run.Rate / run.RawRate
+	run.Ratio, run.BareRatio = run.Rate/run.RawRate, run.Rate/run.BareRate
 	return run, nil
 }
 
@@ -200,7 +215,8 @@ type server struct {
 }
 
 // withServer runs f with a fresh server and folder, or with the given server.
-func (i Ingest) withServer(ctx context.Context, syncAlways bool, f func(server) error) (err error) {
+// Profile is a file for its CPU profile; empty means none.
+func (i Ingest) withServer(ctx context.Context, syncAlways bool, profile string, f func(server) error) (err error) {
 	dir, err := os.MkdirTemp("", "outlook-connector-bench-")
 	if err != nil {
 		return err
@@ -209,7 +225,7 @@ func (i Ingest) withServer(ctx context.Context, syncAlways bool, f func(server) 
 	if i.NATS != "" {
 		return f(server{url: i.NATS, dir: dir})
 	}
-	nats, err := spawn(ctx, "NATS server", i.Command, Spec{Server: &ServerSpec{Dir: filepath.Join(dir, "nats"), SyncAlways: syncAlways}})
+	nats, err := spawn(ctx, "NATS server", i.Command, Spec{Server: &ServerSpec{Dir: filepath.Join(dir, "nats"), SyncAlways: syncAlways, CPUProfile: profile}})
 	if err != nil {
 		return err
 	}
@@ -217,32 +233,45 @@ func (i Ingest) withServer(ctx context.Context, syncAlways bool, f func(server) 
 	return f(server{url: nats.url, dir: dir, own: nats})
 }
 
-// raw publishes the same bodies and nothing else.
-func (i Ingest) raw(ctx context.Context, s server, run *IngestRun) error {
-	spec := RawSpec{URL: s.url, Async: run.RawKind == rawAsync, Size: i.Size, For: i.For, Count: i.Feeds * i.Pages * i.Items}
+// raw publishes and does nothing else. It returns how many messages, and how many
+// a second.
+func (i Ingest) raw(ctx context.Context, run *IngestRun, what string, like []Sample) (count int, rate float64, err error) {
+	spec := RawSpec{Async: run.RawKind == rawAsync, Like: like, Size: i.Size, For: i.For, Count: i.Feeds * i.Pages * i.Items}
 	if i.Pages == 0 {
 		spec.Count = 1 << 40 // as many as there is time for
 	}
 	if !spec.Async {
 		spec.For = cmp.Or(i.For, oneByOneFor)
 	}
-	i.progress("raw publishing, %s%s", run.RawKind, synced(run.SyncAlways))
-	p, err := spawn(ctx, "raw publisher", i.Command, Spec{Raw: &spec})
-	if err != nil {
-		return err
+	i.progress("raw publishing, %s, %s%s", run.RawKind, what, synced(run.SyncAlways))
+	err = i.withServer(ctx, run.SyncAlways, "", func(s server) error {
+		spec.URL = s.url
+		p, err := spawn(ctx, "raw publisher", i.Command, Spec{Raw: &spec})
+		if err != nil {
+			return err
+		}
+		t, err := p.hear(ctx)
+		if failed := p.end(); err == nil {
+			err = failed
+		}
+		switch {
+		case err != nil:
+			return err
+		case t.Result == nil || t.Result.Count == 0:
+			return errors.New("the raw publisher told nothing")
+		}
+		count, rate = t.Result.Count, float64(t.Result.Count)/t.Result.Seconds
+		return nil
+	})
+	return count, rate, err
+}
+
+// profile is the file for a profile of the measurement; empty means none.
+func (i Ingest) profile(run *IngestRun, kind string) string {
+	if i.Profile == "" {
+		return ""
 	}
-	t, err := p.hear(ctx)
-	if failed := p.end(); err == nil {
-		err = failed
-	}
-	switch {
-	case err != nil:
-		return err
-	case t.Result == nil || t.Result.Count == 0:
-		return errors.New("the raw publisher told nothing")
-	}
-	run.RawCount, run.RawRate = t.Result.Count, float64(t.Result.Count)/t.Result.Seconds
-	return nil
+	return filepath.Join(i.Profile, fmt.Sprintf("%s-%d.%s", map[bool]string{false: "default", true: "sync-always"}[run.SyncAlways], run.Round, kind))
 }
 
 func (i Ingest) progress(format string, args ...any) {

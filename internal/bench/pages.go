@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,11 +56,7 @@ func (i Ingest) pages(ctx context.Context, s server, run *IngestRun) (err error)
 			return err
 		}
 	}
-	spec := WorkerSpec{Config: file}
-	if i.Profile != "" {
-		name := fmt.Sprintf("%s-%d", map[bool]string{false: "default", true: "sync-always"}[run.SyncAlways], run.Round)
-		spec.CPUProfile, spec.HeapProfile = filepath.Join(i.Profile, name+".cpu"), filepath.Join(i.Profile, name+".heap")
-	}
+	spec := WorkerSpec{Config: file, CPUProfile: i.profile(run, "cpu"), HeapProfile: i.profile(run, "heap")}
 	worker, err := spawn(ctx, "worker", i.Command, Spec{Worker: &spec})
 	if err != nil {
 		return err
@@ -112,16 +110,20 @@ func (i Ingest) watch(ctx context.Context, sink, worker, nats *process, stream *
 	if stored != want {
 		return fmt.Errorf("%d entities are stored, %d were read", stored, want)
 	}
-	after := worker.usage()
+	after, sinkAfter, serverAfter := worker.usage(), sink.usage(), usage{}
+	if nats != nil {
+		serverAfter = nats.usage()
+	}
+	if run.like, err = stream.samples(ctx); err != nil {
+		return err
+	}
 	run.Entities, run.Rate = stored, float64(stored)/run.Seconds
 	run.MBps = run.Rate * float64(i.Size) / 1e6
 	run.P50, run.P99 = milliseconds(state.P50), milliseconds(state.P99)
 	each := float64(stored) / 10_000
-	run.WorkerCPU, run.SinkCPU = (after.CPU-before.CPU)/each, (sink.usage().CPU-sinkBefore.CPU)/each
+	run.WorkerCPU, run.SinkCPU = (after.CPU-before.CPU)/each, (sinkAfter.CPU-sinkBefore.CPU)/each
 	run.RSSIdle, run.RSSPeak = before.RSS, after.Peak
-	if nats != nil {
-		run.ServerCPU = (nats.usage().CPU - serverBefore.CPU) / each
-	}
+	run.ServerCPU = (serverAfter.CPU - serverBefore.CPU) / each
 	return nil
 }
 
@@ -236,6 +238,30 @@ func (e *events) count(ctx context.Context) (int, error) {
 		total += int(n)
 	}
 	return total, nil
+}
+
+// samples returns an event of each mailbox, or of so many that it makes no
+// difference.
+func (e *events) samples(ctx context.Context) ([]Sample, error) {
+	const enough = 64
+	stream, err := e.js.Stream(ctx, eventsStream)
+	if err != nil {
+		return nil, fmt.Errorf("read the stream: %w", err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+".event.>"))
+	if err != nil {
+		return nil, fmt.Errorf("read the stream: %w", err)
+	}
+	subjects := slices.Sorted(maps.Keys(info.State.Subjects))
+	var list []Sample
+	for _, subject := range subjects[:min(len(subjects), enough)] {
+		msg, err := stream.GetLastMsgForSubject(ctx, subject)
+		if err != nil {
+			return nil, fmt.Errorf("read an event: %w", err)
+		}
+		list = append(list, sampled(subject, msg.Header))
+	}
+	return list, nil
 }
 
 // eventsStream is the stream's name with the prefix.

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"runtime/pprof"
 	"time"
 
 	"outlook-connector/internal/jet/embedded"
@@ -29,6 +31,8 @@ type ServerSpec struct {
 	Dir string `json:"dir"`
 	// SyncAlways syncs the disk before each answer.
 	SyncAlways bool `json:"sync_always"`
+	// CPUProfile is a file to write; empty means none.
+	CPUProfile string `json:"cpu_profile,omitempty"`
 }
 
 // WorkerSpec is a worker.
@@ -110,6 +114,17 @@ func runSink(ctx context.Context, spec SinkSpec, tell func(told) error) error {
 
 // runServer runs a NATS server until ctx ends.
 func runServer(ctx context.Context, spec ServerSpec, tell func(told) error) error {
+	if spec.CPUProfile != "" {
+		file, err := os.Create(spec.CPUProfile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	server, err := embedded.Start(ctx, embedded.Options{
 		StoreDir: spec.Dir, Listen: "127.0.0.1:0", Open: true, SyncLate: !spec.SyncAlways, ServerName: "bench",
 	})

@@ -383,11 +383,11 @@ func (w *world) missing(t *rapid.T) {
 		was, wasNothing := w.oldTruth.known(id, old.round)
 		_, isNothing := w.now.known(id, w.round)
 		e, ok := got[id]
-		certain := len(was) == 1 && !wasNothing && was[0].Flags&(Gone|Moved) == 0 && len(w.now[id]) == 0
+		certain := len(was) == 1 && !wasNothing && was[0].Flags&Moved == 0 && len(w.now[id]) == 0
 		if certain && !ok {
 			t.Fatalf("%s is missing and was not found", id)
 		}
-		if ok && (!isNothing || !slices.Contains(was, e) || e.Flags&(Gone|Moved) != 0) {
+		if ok && (!isNothing || !slices.Contains(was, e) || e.Flags&Moved != 0) {
 			t.Fatalf("%s (%+v) is not missing", id, e)
 		}
 	}

@@ -19,8 +19,12 @@ type Index struct {
 	// looked says of the keys that Look was asked for since the last Flush
 	// whether there was a live item.
 	looked map[Key]bool
-	// made are the segments that were handed out last, and may not be stored yet.
-	made map[segmentID][]byte
+	made   made
+	near   near
+	last   struct { // what key was asked for last
+		id  string
+		key Key
+	}
 }
 
 // Open returns the index that a manifest describes. It reads nothing.
@@ -29,7 +33,7 @@ func Open(store Store, m Manifest) *Index { return open(store, m, standard) }
 func open(store Store, m Manifest, s shape) *Index {
 	x := &Index{
 		store: store, shape: s, runs: slices.Clone(m.runs), live: m.live, round: m.round,
-		recent: make(map[Key]Entry, len(m.recent)), looked: map[Key]bool{}, made: map[segmentID][]byte{},
+		recent: make(map[Key]Entry, len(m.recent)), looked: map[Key]bool{},
 	}
 	x.cache, _ = store.(*Cache)
 	for _, e := range m.recent {
@@ -42,7 +46,7 @@ func open(store Store, m Manifest, s shape) *Index {
 // anything. It sees what Put added. A segment that is damaged is a fault of kind
 // Poison with the code index_damaged; other errors are the store's.
 func (x *Index) Look(ctx context.Context, id string) (Entry, bool, error) {
-	key := KeyOf(id)
+	key := x.key(id)
 	e, ok, err := x.look(ctx, key)
 	if err != nil {
 		return Entry{}, false, err
@@ -50,6 +54,14 @@ func (x *Index) Look(ctx context.Context, id string) (Entry, bool, error) {
 	x.looked[key] = ok && e.Flags&Gone == 0
 	e.ID = ""
 	return e, ok, nil
+}
+
+// key is KeyOf for ids that are looked up and then put.
+func (x *Index) key(id string) Key {
+	if x.last.id != id || id == "" {
+		x.last.id, x.last.key = id, KeyOf(id)
+	}
+	return x.last.key
 }
 
 func (x *Index) look(ctx context.Context, key Key) (Entry, bool, error) {
@@ -90,19 +102,31 @@ func (r *run) find(key Key) int {
 
 // columns returns the fixed-width part of a segment.
 func (x *Index) columns(ctx context.Context, id segmentID) (columns, error) {
-	if x.cache != nil {
-		if data, ok := x.made[id]; ok {
-			return x.cache.keep(id, data)
-		}
-		return x.cache.columns(ctx, id)
+	if c, ok := x.near[id]; ok {
+		return c, nil
 	}
-	s, err := x.segment(ctx, id)
-	return s.columns, err
+	var c columns
+	var err error
+	data, ok := x.made.data[id]
+	switch {
+	case x.cache == nil:
+		var s segment
+		s, err = x.segment(ctx, id)
+		return s.columns, err
+	case ok:
+		c, err = x.cache.keep(id, data)
+	default:
+		c, err = x.cache.columns(ctx, id)
+	}
+	if err == nil {
+		x.near.keep(id, c)
+	}
+	return c, err
 }
 
 // segment returns a whole segment.
 func (x *Index) segment(ctx context.Context, id segmentID) (segment, error) {
-	data, ok := x.made[id]
+	data, ok := x.made.data[id]
 	if !ok {
 		var err error
 		if data, err = x.store.Segment(ctx, id.String()); err != nil {
@@ -115,7 +139,7 @@ func (x *Index) segment(ctx context.Context, id segmentID) (segment, error) {
 // Put adds or replaces what is known of e.ID. It is durable with the next
 // commit of what Flush returns.
 func (x *Index) Put(e Entry) {
-	key := KeyOf(e.ID)
+	key := x.key(e.ID)
 	was, known := x.looked[key]
 	if old, ok := x.recent[key]; ok {
 		was, known = old.Flags&Gone == 0, true
@@ -140,7 +164,7 @@ func (x *Index) Put(e Entry) {
 // commit fails, the Index is of no use any more: [Open] the stored manifest.
 func (x *Index) Flush() (Manifest, []Segment) {
 	clear(x.looked)
-	clear(x.made)
+	x.made.stored()
 	var list []Segment
 	if len(x.recent) > x.shape.recent {
 		list = x.flush()
@@ -165,7 +189,7 @@ func (x *Index) flush() []Segment {
 // before they can be read.
 func (x *Index) keep(refs []ref, segments []Segment) {
 	for i, s := range segments {
-		x.made[refs[i].id] = s.Data
+		x.made.keep(refs[i].id, s.Data)
 	}
 }
 

@@ -43,7 +43,7 @@ func TestStreamsAreMadeAsDocumented(t *testing.T) {
 			s.Subjects, s.Atomic, s.Rollup, s.TTL = "outlook.event.> outlook.cursor.> outlook.index.>", true, true, true
 		}),
 		"OUTLOOK_FEEDS": with(func(s *shape) {
-			s.Subjects, s.Retention, s.PerSubject, s.DiscardNewPerSubject, s.Rollup = "outlook.feed.>", jetstream.WorkQueuePolicy, 1, true, true
+			s.Subjects, s.Retention, s.PerSubject, s.Discard = "outlook.feed.>", jetstream.WorkQueuePolicy, 1, jetstream.DiscardOld
 		}),
 		"OUTLOOK_PUBLISH": with(func(s *shape) {
 			s.Subjects, s.Retention, s.Duplicates, s.Consumers = "outlook.publish.*", jetstream.WorkQueuePolicy, dedupe, 10_000
@@ -55,7 +55,7 @@ func TestStreamsAreMadeAsDocumented(t *testing.T) {
 			s.Subjects, s.PerSubject, s.MaxAge, s.Discard = "outlook.result.>", 1, 72*time.Hour, jetstream.DiscardOld
 		}),
 		"OUTLOOK_DLQ": with(func(s *shape) {
-			s.Subjects, s.MaxAge, s.Duplicates = "outlook.dlq.>", 30*24*time.Hour, dedupe
+			s.Subjects, s.MaxAge, s.Duplicates = "outlook.dlq.>", 30*24*time.Hour, 3*24*time.Hour
 		}),
 		"OUTLOOK_SEM": with(func(s *shape) {
 			s.Subjects = "outlook.sem.> outlook.park.> outlook.use.> outlook.who.>"

@@ -40,28 +40,42 @@ type Next struct {
 // Register adds a feed, due at once. One that exists already stays as it is,
 // data and due time: every worker registers all feeds at its start.
 func (f *Feeds) Register(ctx context.Context, subject string, data []byte) error {
-	return f.publish(ctx, subject, data, nil)
+	_, err := f.Add(ctx, subject, data)
+	return err
+}
+
+// Add is [Feeds.Register] and reports whether the feed existed already. Where an
+// answer was lost and the caller asks again, it may be the caller's own.
+func (f *Feeds) Add(ctx context.Context, subject string, data []byte) (existed bool, err error) {
+	err = f.publish(ctx, subject, data, jetstream.WithExpectLastSequencePerSubject(0))
+	if wrongSequence(err) {
+		return true, nil
+	}
+	return false, mark(ctx, err, "register %s", subject)
 }
 
 // Replace adds a feed or gives an existing one new data, due at once. A poll
-// that runs with the old data goes on; the cursor keeps the two apart.
+// that runs with the old data goes on; the cursor keeps the two apart. Where
+// others may change the feed at the same time, use [Feeds.Update].
 func (f *Feeds) Replace(ctx context.Context, subject string, data []byte) error {
-	return f.publish(ctx, subject, data, Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}})
+	return mark(ctx, f.publish(ctx, subject, data), "register %s", subject)
 }
 
-func (f *Feeds) publish(ctx context.Context, subject string, data []byte, header Header) error {
+// publish stores a feed's message. The one that it had before goes with it,
+// because the stream keeps one of each subject. It is no rollup: that, as a
+// purge of the subject, moves the consumer's ack floor beyond feeds that wait
+// for their next poll, once the feed after it goes, too (2.15.2). Those are never
+// delivered again after a restart of the server, and stay in the stream for ever.
+func (f *Feeds) publish(ctx context.Context, subject string, data []byte, expect ...jetstream.PublishOpt) error {
 	if err := f.check(subject); err != nil {
 		return err
 	}
-	m := Msg{Subject: subject, Data: data, Header: header}.nats()
-	err := f.conn.do(ctx, func(ctx context.Context) error {
-		_, err := f.conn.js.PublishMsg(ctx, m, jetstream.WithExpectStream(f.conn.names.FeedsStream()))
+	m := Msg{Subject: subject, Data: data}.nats()
+	opts := append(expect, jetstream.WithExpectStream(f.conn.names.FeedsStream()), jetstream.WithRetryAttempts(0))
+	return f.conn.do(ctx, func(ctx context.Context) error {
+		_, err := f.conn.js.PublishMsg(ctx, m, opts...)
 		return err
 	})
-	if subjectTaken(err) {
-		return nil
-	}
-	return mark(ctx, err, "register %s", subject)
 }
 
 func (f *Feeds) check(subject string) error {
@@ -72,19 +86,30 @@ func (f *Feeds) check(subject string) error {
 }
 
 // Unregister removes a feed. A poll of it that runs goes on to its end. One
-// that does not exist is no error.
+// that does not exist is no error. It removes the message and does not purge the
+// subject, for the reason that publish has.
 func (f *Feeds) Unregister(ctx context.Context, subject string) error {
-	if err := f.check(subject); err != nil {
-		return err
-	}
-	err := f.conn.do(ctx, func(ctx context.Context) error {
-		s, err := f.conn.stream(ctx, f.conn.names.FeedsStream())
+	for range updateTries {
+		_, seq, err := f.get(ctx, subject)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		return s.Purge(ctx, jetstream.WithPurgeSubject(subject))
-	})
-	return mark(ctx, err, "remove %s", subject)
+		err = f.conn.do(ctx, func(ctx context.Context) error {
+			s, err := f.conn.stream(ctx, f.conn.names.FeedsStream())
+			if err != nil {
+				return err
+			}
+			return s.DeleteMsg(ctx, seq)
+		})
+		// It may have gone, or been changed, since it was looked up.
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+			return mark(ctx, err, "remove %s", subject)
+		}
+	}
+	return fault.New(fault.Retry, "remove %s: it was changed by others %d times meanwhile", subject, updateTries).WithCode("conflict")
 }
 
 // List returns all registered feeds.

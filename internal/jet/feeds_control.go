@@ -69,12 +69,23 @@ func (f *Feeds) Update(ctx context.Context, subject string, change func(data []b
 
 // swap stores new data for a feed whose message has a sequence.
 func (f *Feeds) swap(ctx context.Context, subject string, data []byte, seq uint64) error {
-	m := Msg{Subject: subject, Data: data, Header: Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}}.nats()
-	return f.conn.do(ctx, func(ctx context.Context) error {
-		_, err := f.conn.js.PublishMsg(ctx, m, jetstream.WithExpectStream(f.conn.names.FeedsStream()),
-			jetstream.WithExpectLastSequencePerSubject(seq), jetstream.WithRetryAttempts(0))
-		return err
-	})
+	return f.publish(ctx, subject, data, jetstream.WithExpectLastSequencePerSubject(seq))
+}
+
+// Wake makes a feed due at once, with the data that it has. One that does not
+// exist is no error.
+func (f *Feeds) Wake(ctx context.Context, subject string) error {
+	feed, seq, err := f.get(ctx, subject)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = f.swap(ctx, subject, feed.Data, seq)
+	}
+	if wrongSequence(err) {
+		return nil // changed by somebody else: due at once, or gone
+	}
+	return mark(ctx, err, "wake %s", subject)
 }
 
 // Each calls found with every registered feed of a subscription ("": of all),

@@ -26,10 +26,10 @@ const (
 	maxBatch = 1000
 
 	// groupMessages and groupBytes bound what pages of several feeds make up
-	// together. Larger batches gain nothing and hold the stream's lock longer:
+	// together. More bytes gain nothing and hold the stream's lock longer:
 	// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md
-	groupMessages = 900
-	groupBytes    = 4 << 20
+	groupMessages = maxBatch
+	groupBytes    = 6 << 20
 )
 
 // Header is a message's header. Unlike in HTTP, names are matched with their

@@ -14,6 +14,9 @@ const (
 	resultAge = 72 * time.Hour
 	deadAge   = 30 * day
 	dedupe    = 10 * time.Minute
+	// deadDedupe is longer: a letter is written before the cursor moves, and again
+	// for as long as that fails.
+	deadDedupe = 3 * day
 
 	// maxConsumers leaves room for one consumer per ordered mailbox. A server
 	// from 2.15 on stops at 1,000 where the stream names no number, and the
@@ -38,6 +41,10 @@ const (
 //     2 to 11 % of reads under load on three replicas were stale.
 //   - FEEDS and PUBLISH are work queues: their acks delete the message, the
 //     only ack that survives a killed server at once.
+//   - FEEDS has one message of each subject, and a new one takes the place of
+//     the old: the bound is the only way to do that which leaves the consumer's
+//     ack floor alone, see [Feeds.Replace]. Nothing else is discarded as
+//     long as nobody sets another bound (max_bytes).
 //   - SEM is in memory: nothing in it is worth more than the lease of a slot,
 //     and a write costs 0.1 ms instead of a sync of the disk. A restart of the
 //     server empties it; see [Slots].
@@ -60,8 +67,7 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 	events.MaxBytes = orUnlimited(c.o.EventsMaxBytes)
 
 	feeds := common(n.FeedsStream(), "one message for each feed: the queue of polls", n.subject("feed", ">"))
-	feeds.Retention = jetstream.WorkQueuePolicy
-	feeds.MaxMsgsPerSubject, feeds.DiscardNewPerSubject, feeds.AllowRollup = 1, true, true
+	feeds.Retention, feeds.Discard, feeds.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, jetstream.DiscardOld, 1
 
 	// Only subjects without a mailbox, until lanes serve the others: a command
 	// that nobody would take must be refused, not kept.
@@ -77,7 +83,7 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 	result.MaxMsgsPerSubject, result.MaxAge, result.Discard = 1, resultAge, jetstream.DiscardOld
 
 	dead := common(n.DeadStream(), "dead letters with their cause", n.subject("dlq", ">"))
-	dead.MaxAge, dead.Duplicates = deadAge, dedupe
+	dead.MaxAge, dead.Duplicates = deadAge, deadDedupe
 
 	slots := common(n.SlotsStream(), "slots of mailboxes, and mailboxes to be left alone",
 		n.subject("sem", ">"), n.subject("park", ">"), n.subject("use", ">"), n.subject("who", ">"))

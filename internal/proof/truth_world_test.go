@@ -30,9 +30,9 @@ const (
 	mayDoubt = true
 	// followsFolders: one subscription follows several folders by patterns, and
 	// moves between them are updates.
-	followsFolders = false
+	followsFolders = true
 	// readsAll: contacts, calendars and tasks are read, too.
-	readsAll = false
+	readsAll = true
 )
 
 // crew is a sandbox, a NATS server as a process of its own, and workers that are

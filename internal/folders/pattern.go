@@ -1,4 +1,7 @@
-package subscriber
+// Package folders understands the patterns by which a configuration names mail
+// and contact folders. It is a leaf: the configuration is checked by it, and the
+// subscriber matches folders with it.
+package folders
 
 import (
 	"errors"
@@ -8,7 +11,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 )
 
@@ -18,22 +20,22 @@ const (
 	maxPatternLen = 1024
 )
 
-// mailNames are the well-known names of mail folders: the same in every
+// MailNames are the well-known names of mail folders: the same in every
 // mailbox, whatever its language. msgfolderroot, the place of the top-level
 // folders, may only begin a path.
 // https://learn.microsoft.com/graph/api/resources/mailfolder
-var mailNames = []string{
+var MailNames = []string{
 	"archive", "clutter", "conflicts", "conversationhistory", "deleteditems", "drafts", "inbox", "junkemail",
-	"localfailures", folderRoot, "outbox", "recoverableitemsdeletions", "scheduled", "searchfolders", "sentitems",
+	"localfailures", Root, "outbox", "recoverableitemsdeletions", "scheduled", "searchfolders", "sentitems",
 	"serverfailures", "syncissues",
 }
 
-// contactNames is the one well-known name of a contact folder: the default one.
-var contactNames = []string{"contacts"}
+// ContactNames is the one well-known name of a contact folder: the default one.
+var ContactNames = []string{"contacts"}
 
-const folderRoot = "msgfolderroot"
+const Root = "msgfolderroot"
 
-// folderPatterns say which folders of a mailbox are read. A pattern is a path of
+// Patterns say which folders of a mailbox are read. A pattern is a path of
 // display names, from the top level of the mailbox, without regard to case:
 //
 //	inbox          the folder with this well-known name, in any language
@@ -51,14 +53,14 @@ const folderRoot = "msgfolderroot"
 //
 // Search folders show mails of other folders, so they are read only where a
 // pattern without wildcards names them.
-type folderPatterns struct {
-	rules []folderRule
-	// known are the well-known names in use, whose ids must be asked for.
-	known []string
+type Patterns struct {
+	rules []patternRule
+	// Known are the well-known names in use, whose ids must be asked for.
+	Known []string
 }
 
-// folderRule is one pattern.
-type folderRule struct {
+// patternRule is one pattern.
+type patternRule struct {
 	exclude bool
 	// known is the well-known name that the first level is, or "".
 	known  string
@@ -75,45 +77,52 @@ type pathLevel struct {
 	runs []string
 }
 
-// folderPath is where a folder stands: the folded display names from the top
+// Path is where a folder stands: the folded display names from the top
 // level down, and the well-known names of those of its places that have one.
-type folderPath struct {
-	names []string
-	// known[i] are the well-known names of the folder names[i].
-	known [][]string
-	// root are the well-known names of what is above the top level.
-	root []string
-	// search says that it is a search folder.
-	search bool
+type Path struct {
+	Names []string
+	// Known[i] are the well-known names of the folder Names[i].
+	Known [][]string
+	// Root are the well-known names of what is above the top level.
+	Root []string
+	// Search says that it is a search folder.
+	Search bool
 }
 
-// CheckFolders says what is wrong with the patterns of folders of an operation:
-// every problem, with a hint. Nil means that they are good.
-func CheckFolders(op *catalog.Operation, patterns []string) error {
-	kind := folderKindOf(op)
-	if kind == nil {
-		return fault.New(fault.Poison, "%s is not read folder by folder", op.ID).WithCode("bad_folders").
-			WithHint("folders go with messages (mail.message.delta) and contacts (contacts.contact.delta)")
+// Names returns the well-known names of the folders that a path parameter stands
+// for, nil where it stands for none that patterns name.
+func Names(param string) []string {
+	switch param {
+	case "mailFolder-id":
+		return MailNames
+	case "contactFolder-id":
+		return ContactNames
+	default:
+		return nil
 	}
-	_, err := parseFolders(patterns, kind.names)
+}
+
+// Check says what is wrong with one pattern; names are the well-known ones.
+func Check(pattern string, names []string) error {
+	_, err := parse(pattern, names)
 	return err
 }
 
-// parseFolders reads patterns; names are the well-known ones.
-func parseFolders(patterns, names []string) (*folderPatterns, error) {
+// Parse reads patterns; names are the well-known ones.
+func Parse(patterns, names []string) (*Patterns, error) {
 	var problems []error
-	p := &folderPatterns{}
+	p := &Patterns{}
 	includes := false
 	for _, pattern := range patterns {
-		rule, err := parseFolder(pattern, names)
+		rule, err := parse(pattern, names)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("folder pattern %q: %w", pattern, err))
 			continue
 		}
 		includes = includes || !rule.exclude
 		p.rules = append(p.rules, rule)
-		if rule.known != "" && !slices.Contains(p.known, rule.known) {
-			p.known = append(p.known, rule.known)
+		if rule.known != "" && !slices.Contains(p.Known, rule.known) {
+			p.Known = append(p.Known, rule.known)
 		}
 	}
 	switch {
@@ -126,13 +135,13 @@ func parseFolders(patterns, names []string) (*folderPatterns, error) {
 		return nil, fault.New(fault.Poison, "%w", err).WithCode("bad_folders").
 			WithHint(`a pattern is a path of folder names: inbox, "Projects/*", "Projects/**", "!Projects/Old"; a slash within a name is written \/`)
 	}
-	slices.Sort(p.known)
+	slices.Sort(p.Known)
 	return p, nil
 }
 
-// parseFolder reads one pattern.
-func parseFolder(pattern string, names []string) (folderRule, error) {
-	rule := folderRule{plain: true}
+// parse reads one pattern.
+func parse(pattern string, names []string) (patternRule, error) {
+	rule := patternRule{plain: true}
 	text := pattern
 	if rest, exclude := strings.CutPrefix(text, "!"); exclude {
 		rule.exclude, text = true, rest
@@ -162,11 +171,11 @@ func parseFolder(pattern string, names []string) (folderRule, error) {
 		rule.plain = rule.plain && !parsed.any && len(parsed.runs) == 1
 		rule.levels = append(rule.levels, parsed)
 	}
-	if rule.known == folderRoot {
+	if rule.known == Root {
 		// Every path begins there.
 		rule.known, rule.levels = "", rule.levels[1:]
 		if len(rule.levels) == 0 {
-			return rule, errors.New(folderRoot + ` holds folders and no mails: "**" means all folders`)
+			return rule, errors.New(Root + ` holds folders and no mails: "**" means all folders`)
 		}
 	}
 	return rule, nil
@@ -222,15 +231,15 @@ func (l rawLevel) parse() (pathLevel, error) {
 		if i > 0 && star == l.stars[i-1]+1 {
 			return level, errors.New("** stands for whole levels and is alone between slashes; within a name it is *")
 		}
-		level.runs = append(level.runs, foldName(string(l.text[from:star])))
+		level.runs = append(level.runs, Fold(string(l.text[from:star])))
 		from = star + 1
 	}
-	level.runs = append(level.runs, foldName(string(l.text[from:])))
+	level.runs = append(level.runs, Fold(string(l.text[from:])))
 	return level, nil
 }
 
-// match reports whether the folder is to be read.
-func (p *folderPatterns) match(path folderPath) bool {
+// Match reports whether the folder is to be read.
+func (p *Patterns) Match(path Path) bool {
 	in := false
 	for i := range p.rules {
 		rule := &p.rules[i]
@@ -242,21 +251,21 @@ func (p *folderPatterns) match(path folderPath) bool {
 }
 
 // about reports whether the pattern says something about the folder.
-func (r *folderRule) about(path folderPath) bool {
-	if path.search && !r.exclude && !r.plain {
+func (r *patternRule) about(path Path) bool {
+	if path.Search && !r.exclude && !r.plain {
 		return false
 	}
-	if r.fits(r.levels, path.names) {
+	if r.fits(r.levels, path.Names) {
 		return true
 	}
 	if r.known == "" {
 		return false
 	}
-	if slices.Contains(path.root, r.known) && r.fits(r.levels[1:], path.names) {
+	if slices.Contains(path.Root, r.known) && r.fits(r.levels[1:], path.Names) {
 		return true
 	}
-	for i, known := range path.known {
-		if slices.Contains(known, r.known) && r.fits(r.levels[1:], path.names[i+1:]) {
+	for i, known := range path.Known {
+		if slices.Contains(known, r.known) && r.fits(r.levels[1:], path.Names[i+1:]) {
 			return true
 		}
 	}
@@ -265,7 +274,7 @@ func (r *folderRule) about(path folderPath) bool {
 
 // fits matches levels with names; an exclude also fits where it matches a folder
 // above.
-func (r *folderRule) fits(levels []pathLevel, names []string) bool {
+func (r *patternRule) fits(levels []pathLevel, names []string) bool {
 	// reach[i] says that the levels so far match the first i names.
 	reach := make([]bool, len(names)+1)
 	reach[0] = true
@@ -308,9 +317,9 @@ func (l pathLevel) matches(name string) bool {
 	return true
 }
 
-// foldName makes names that differ by case alone the same: each rune becomes the
+// Fold makes names that differ by case alone the same: each rune becomes the
 // smallest of those that case folding makes equal, as in [strings.EqualFold].
-func foldName(name string) string {
+func Fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		least := r
 		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {

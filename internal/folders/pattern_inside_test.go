@@ -1,4 +1,4 @@
-package subscriber
+package folders
 
 import (
 	"regexp"
@@ -7,21 +7,20 @@ import (
 
 	"pgregory.net/rapid"
 
-	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 )
 
 // at is the place of a folder: names from the top level down. A name may say
 // which well-known folder it is: "Posteingang=inbox".
-func at(names ...string) folderPath {
-	var path folderPath
+func at(names ...string) Path {
+	var path Path
 	for _, name := range names {
 		name, known, is := strings.Cut(name, "=")
-		path.names = append(path.names, foldName(name))
+		path.Names = append(path.Names, Fold(name))
 		if is {
-			path.known = append(path.known, []string{known})
+			path.Known = append(path.Known, []string{known})
 		} else {
-			path.known = append(path.known, nil)
+			path.Known = append(path.Known, nil)
 		}
 	}
 	return path
@@ -33,100 +32,100 @@ func TestPatternsChooseFolders(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		patterns []string
-		in, out  []folderPath
+		in, out  []Path
 	}{
 		{
 			"the contract's example",
 			[]string{"inbox", "Projects/**", "!Projects/Old"},
-			[]folderPath{at(german), at("Projects"), at("Projects", "A"), at("Projects", "A", "B"), at("projects", "OLDER")},
-			[]folderPath{at(german, "Sub"), at("Projects", "Old"), at("projects", "old", "2019"), at("Other"), at("Other", "Projects"), at(archive)},
+			[]Path{at(german), at("Projects"), at("Projects", "A"), at("Projects", "A", "B"), at("projects", "OLDER")},
+			[]Path{at(german, "Sub"), at("Projects", "Old"), at("projects", "old", "2019"), at("Other"), at("Other", "Projects"), at(archive)},
 		},
 		{
 			"a level at a time",
 			[]string{"Projects/*"},
-			[]folderPath{at("Projects", "A")},
-			[]folderPath{at("Projects"), at("Projects", "A", "B")},
+			[]Path{at("Projects", "A")},
+			[]Path{at("Projects"), at("Projects", "A", "B")},
 		},
 		{
 			"below and not itself",
 			[]string{"Projects/*/**"},
-			[]folderPath{at("Projects", "A"), at("Projects", "A", "B")},
-			[]folderPath{at("Projects")},
+			[]Path{at("Projects", "A"), at("Projects", "A", "B")},
+			[]Path{at("Projects")},
 		},
 		{
 			"any depth before",
 			[]string{"**/Invoices"},
-			[]folderPath{at("Invoices"), at("a", "Invoices"), at("a", "b", "invoices")},
-			[]folderPath{at("Invoices", "2019"), at("MyInvoices")},
+			[]Path{at("Invoices"), at("a", "Invoices"), at("a", "b", "invoices")},
+			[]Path{at("Invoices", "2019"), at("MyInvoices")},
 		},
 		{
 			"asterisks in a name",
 			[]string{"A*b*c"},
-			[]folderPath{at("abc"), at("AxxBxxC"), at("abbcc")},
-			[]folderPath{at("ab"), at("abcd"), at("ac", "b"), at("xabc")},
+			[]Path{at("abc"), at("AxxBxxC"), at("abbcc")},
+			[]Path{at("ab"), at("abcd"), at("ac", "b"), at("xabc")},
 		},
 		{
 			"overlapping ends",
 			[]string{"ab*ba"},
-			[]folderPath{at("abba"), at("abxba")},
-			[]folderPath{at("aba")},
+			[]Path{at("abba"), at("abxba")},
+			[]Path{at("aba")},
 		},
 		{
 			"all but some",
 			[]string{"**", "!deleteditems", "!*/private", "*/private/shared"},
-			[]folderPath{at("x"), at("x", "private", "shared"), at("x", "y", "private")},
-			[]folderPath{at("Papierkorb=deleteditems"), at("Papierkorb=deleteditems", "x"), at("x", "private"), at("x", "private", "y")},
+			[]Path{at("x"), at("x", "private", "shared"), at("x", "y", "private")},
+			[]Path{at("Papierkorb=deleteditems"), at("Papierkorb=deleteditems", "x"), at("x", "private"), at("x", "private", "y")},
 		},
 		{
 			"the last one decides",
 			[]string{"!a", "**", "!a/b", "a/b/c"},
-			[]folderPath{at("a"), at("a", "b", "c"), at("z")},
-			[]folderPath{at("a", "b"), at("a", "b", "c", "d")},
+			[]Path{at("a"), at("a", "b", "c"), at("z")},
+			[]Path{at("a", "b"), at("a", "b", "c", "d")},
 		},
 		{
 			"well-known names in any case, and what is displayed so",
 			[]string{"INBOX/Orders", "archive"},
-			[]folderPath{at(german, "orders"), at("Inbox", "Orders"), at(archive), at("Archive")},
-			[]folderPath{at("Orders"), at(german), at("Posteingang", "Orders"), at("x", "Inbox", "Orders")},
+			[]Path{at(german, "orders"), at("Inbox", "Orders"), at(archive), at("Archive")},
+			[]Path{at("Orders"), at(german), at("Posteingang", "Orders"), at("x", "Inbox", "Orders")},
 		},
 		{
 			"a well-known folder that is not at the top",
 			[]string{"conflicts"},
-			[]folderPath{at("Synchronisierungsprobleme=syncissues", "Konflikte=conflicts"), at("Conflicts")},
-			[]folderPath{at("Synchronisierungsprobleme=syncissues"), at("x", "Conflicts")},
+			[]Path{at("Synchronisierungsprobleme=syncissues", "Konflikte=conflicts"), at("Conflicts")},
+			[]Path{at("Synchronisierungsprobleme=syncissues"), at("x", "Conflicts")},
 		},
 		{
 			"escaped",
 			[]string{`\inbox`, `A\/B`, `\!x`, `a\*b`, `c\\d`, `!in\*`},
-			[]folderPath{at("inbox"), at("A/B"), at("!x"), at("a*b"), at(`c\d`)},
-			[]folderPath{at(german), at("A", "B"), at("axb"), at("x"), at("cd")},
+			[]Path{at("inbox"), at("A/B"), at("!x"), at("a*b"), at(`c\d`)},
+			[]Path{at(german), at("A", "B"), at("axb"), at("x"), at("cd")},
 		},
 		{
 			"the root",
 			[]string{"msgfolderroot/x", "MsgFolderRoot/y/**"},
-			[]folderPath{at("x"), at("y"), at("y", "z")},
-			[]folderPath{at("msgfolderroot", "x"), at("x", "y")},
+			[]Path{at("x"), at("y"), at("y", "z")},
+			[]Path{at("msgfolderroot", "x"), at("x", "y")},
 		},
 		{
 			"cases beyond ASCII",
 			[]string{"ÄRGER", "Straße", "\u212Aelvin"},
-			[]folderPath{at("ärger"), at("STRAßE"), at("kelvin"), at("KELVIN")},
-			[]folderPath{at("arger")},
+			[]Path{at("ärger"), at("STRAßE"), at("kelvin"), at("KELVIN")},
+			[]Path{at("arger")},
 		},
 	} {
-		p, err := parseFolders(c.patterns, mailNames)
+		p, err := Parse(c.patterns, MailNames)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
 		for _, path := range c.in {
-			if !p.match(path) {
-				t.Errorf("%s: %v does not read %v", c.name, c.patterns, path.names)
+			if !p.Match(path) {
+				t.Errorf("%s: %v does not read %v", c.name, c.patterns, path.Names)
 			}
 		}
 		for _, path := range c.out {
-			if p.match(path) {
-				t.Errorf("%s: %v reads %v", c.name, c.patterns, path.names)
+			if p.Match(path) {
+				t.Errorf("%s: %v reads %v", c.name, c.patterns, path.Names)
 			}
 		}
 	}
@@ -135,7 +134,7 @@ func TestPatternsChooseFolders(t *testing.T) {
 func TestSearchFoldersAreReadByNameAlone(t *testing.T) {
 	t.Parallel()
 	unread := at("Search", "Unread")
-	unread.search = true
+	unread.Search = true
 	for _, c := range []struct {
 		patterns []string
 		want     bool
@@ -145,11 +144,11 @@ func TestSearchFoldersAreReadByNameAlone(t *testing.T) {
 		{[]string{"Search/Unread"}, true},
 		{[]string{"Search/Unread", "!**"}, false},
 	} {
-		p, err := parseFolders(append(c.patterns, "x"), mailNames)
+		p, err := Parse(append(c.patterns, "x"), MailNames)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.match(unread); got != c.want {
+		if got := p.Match(unread); got != c.want {
 			t.Errorf("%v reads a search folder: %v", c.patterns, got)
 		}
 	}
@@ -157,13 +156,13 @@ func TestSearchFoldersAreReadByNameAlone(t *testing.T) {
 
 func TestContactFoldersStandBelowTheDefaultOne(t *testing.T) {
 	t.Parallel()
-	p, err := parseFolders([]string{"Contacts/Friends", "Work"}, contactNames)
+	p, err := Parse([]string{"Contacts/Friends", "Work"}, ContactNames)
 	if err != nil {
 		t.Fatal(err)
 	}
 	friends, work := at("Friends"), at("Work")
-	friends.root, work.root = []string{"contacts"}, []string{"contacts"}
-	if !p.match(friends) || !p.match(work) || p.match(at("Friends")) || p.match(at("Kontakte=contacts")) {
+	friends.Root, work.Root = []string{"contacts"}, []string{"contacts"}
+	if !p.Match(friends) || !p.Match(work) || p.Match(at("Friends")) || p.Match(at("Kontakte=contacts")) {
 		t.Error("folders below the default one are not what they are")
 	}
 }
@@ -185,40 +184,17 @@ func TestWrongPatternsSayWhatIsWrong(t *testing.T) {
 		strings.Repeat("a", maxPatternLen+1): "longer than",
 		"!a":                                 "no pattern includes",
 	} {
-		_, err := parseFolders([]string{pattern}, mailNames)
+		_, err := Parse([]string{pattern}, MailNames)
 		if err == nil || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
 			t.Errorf("%q: %v", pattern, err)
 		}
 	}
-	if _, err := parseFolders(make([]string, maxPatterns+1), mailNames); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := Parse(make([]string, maxPatterns+1), MailNames); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("too many: %v", err)
 	}
 	both := []string{"a//b", "c**"}
-	if _, err := parseFolders(both, mailNames); err == nil || !strings.Contains(err.Error(), "a//b") || !strings.Contains(err.Error(), "c**") {
+	if _, err := Parse(both, MailNames); err == nil || !strings.Contains(err.Error(), "a//b") || !strings.Contains(err.Error(), "c**") {
 		t.Errorf("not all problems at once: %v", err)
-	}
-}
-
-func TestOnlyWhatLiesInFoldersHasFolders(t *testing.T) {
-	t.Parallel()
-	for id, want := range map[string]string{
-		"mail.message.delta": "mailFolder-id", "contacts.contact.delta": "contactFolder-id", "mail.folder.listMessages": "mailFolder-id",
-		"calendar.event.delta": "", "mail.folder.get": "", "mail.folder.delta": "", "mail.message.get": "",
-	} {
-		op, err := catalog.Default().Lookup(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		kind, got := folderKindOf(op), ""
-		if kind != nil {
-			got = kind.param
-		}
-		if got != want {
-			t.Errorf("%s is read by %q, want %q", id, got, want)
-		}
-		if err := CheckFolders(op, []string{"**"}); (err == nil) != (want != "") {
-			t.Errorf("%s: %v", id, err)
-		}
 	}
 }
 
@@ -235,7 +211,7 @@ func TestPatternsAgreeWithRegularExpressions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		patterns := append([]string{"z"}, rapid.SliceOfN(pattern, 1, 5).Draw(t, "patterns")...)
 		names := rapid.SliceOfN(name, 1, 5).Draw(t, "names")
-		p, err := parseFolders(patterns, mailNames)
+		p, err := Parse(patterns, MailNames)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +222,7 @@ func TestPatternsAgreeWithRegularExpressions(t *testing.T) {
 				want = !exclude
 			}
 		}
-		if got := p.match(at(names...)); got != want {
+		if got := p.Match(at(names...)); got != want {
 			t.Fatalf("%q on %q: %v", patterns, names, got)
 		}
 	})
@@ -273,14 +249,14 @@ func FuzzFolderPatterns(f *testing.F) {
 		f.Add(seed, "Projects", "Old")
 	}
 	f.Fuzz(func(t *testing.T, pattern, top, name string) {
-		p, err := parseFolders([]string{"**", pattern}, mailNames)
+		p, err := Parse([]string{"**", pattern}, MailNames)
 		if err != nil {
 			if fault.HintOf(err) == "" {
 				t.Fatalf("%q: no hint", pattern)
 			}
 			return
 		}
-		p.match(at(top, name))
+		p.Match(at(top, name))
 		// What is escaped whole means itself.
 		if top == "" || strings.ContainsFunc(top, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' || r > 0x7f }) || len(top) > 400 {
 			return
@@ -289,11 +265,11 @@ func FuzzFolderPatterns(f *testing.F) {
 		for _, r := range top {
 			escaped.WriteString(`\` + string(r))
 		}
-		literal, err := parseFolders([]string{escaped.String()}, mailNames)
+		literal, err := Parse([]string{escaped.String()}, MailNames)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if path := (folderPath{names: []string{foldName(top)}, known: [][]string{nil}}); !literal.match(path) {
+		if path := (Path{Names: []string{Fold(top)}, Known: [][]string{nil}}); !literal.Match(path) {
 			t.Fatalf("%q does not match itself", top)
 		}
 	})
