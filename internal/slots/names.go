@@ -176,10 +176,17 @@ func (a *App) tell(ctx context.Context) {
 	if maps.Equal(accounts, n.told) && time.Since(n.at) < tellEvery {
 		return
 	}
-	for client, account := range accounts {
-		upn := strings.ToLower(account.UPN)
-		mailbox := cmp.Or(strings.ToLower(account.ObjectID), upn, ofClient(client))
-		for _, name := range []string{ofClient(client), upn} {
+	// Principal names first, those of all accounts: who knows what "me" is at one
+	// client goes on to resolve names, and would take that of another client's
+	// account, not told yet, to stand for itself.
+	for _, me := range []bool{false, true} {
+		for client, account := range accounts {
+			upn := strings.ToLower(account.UPN)
+			mailbox := cmp.Or(strings.ToLower(account.ObjectID), upn, ofClient(client))
+			name := upn
+			if me {
+				name = ofClient(client)
+			}
 			if name == "" {
 				continue
 			}

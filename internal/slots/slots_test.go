@@ -2,6 +2,7 @@ package slots_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -409,6 +410,51 @@ func until(t *testing.T, what string, ok func() bool) {
 		case <-tick.C:
 		case <-deadline.C:
 			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+// TestNoNameStandsForItselfBeforeAllAccountsAreTold: a process that knows its own
+// mailbox must not take the name of another account's, which is being told at
+// that moment, for a mailbox of its own.
+func TestNoNameStandsForItselfBeforeAllAccountsAreTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	accounts := map[string]slots.Account{}
+	for i := range 8 {
+		accounts[fmt.Sprint("client", i)] = slots.Account{
+			ObjectID: fmt.Sprintf("00000000-0000-4000-8000-00000000000%d", i), UPN: fmt.Sprintf("Person%d@contoso.example", i),
+		}
+	}
+	for round := range 10 {
+		conn, err := jet.Connect(t.Context(), jet.Options{URL: "nats://" + w.address, ManageStreams: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.EnsureStreams(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		app, err := slots.New(t.Context(), slots.Options{
+			App: fmt.Sprint("app", round), Name: "it", Conn: conn, Accounts: func() map[string]slots.Account { return accounts },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resolve := app.Resolver("client0", nil)
+		for {
+			if _, wait := resolve(t.Context(), "me"); wait == 0 {
+				break
+			}
+			_ = retry.Sleep(t.Context(), 50*time.Microsecond)
+		}
+		for client, account := range accounts {
+			if got, _ := resolve(t.Context(), strings.ToLower(account.UPN)); got != account.ObjectID {
+				t.Errorf("the name of %s's account stands for %q, want %q", client, got, account.ObjectID)
+			}
+		}
+		app.Close()
+		if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	}
 }
