@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"slices"
+	"time"
 
 	"outlook-connector/internal/index"
 )
@@ -16,12 +17,19 @@ import (
 // where they are.
 const awayMost = 100
 
+// unheardFor is for how long an item waits whose folder the discovery has not
+// heard of. It usually hears at its next look; of some folders, such as hidden
+// ones, never.
+const unheardFor = 10 * time.Minute
+
 // awayItem is one of a cursor's Away: what the index knew of it.
 type awayItem struct {
 	ID      string `json:"i"`
 	Version uint64 `json:"v,string"`
 	Claim   uint32 `json:"c,omitempty"`
 	Lives   uint8  `json:"l,omitempty"`
+	// Since is when it was found to have left, in seconds since 1970.
+	Since int64 `json:"t,omitempty"`
 }
 
 // entry is the item as an index has it.
@@ -43,10 +51,13 @@ func find(list []awayItem, id string) (awayItem, bool) {
 // Whose feed is to tell it, and whether it stays, only a later page says: what a
 // tombstone said is the state that Graph's next answer goes on from.
 func (w *walk) wait(e index.Entry) {
-	claim := w.claimOf(e) + 1
+	claim, since := w.claimOf(e)+1, time.Now().Unix()
+	if a, away := find(w.cur.Away, e.ID); away {
+		since = a.Since
+	}
 	w.give(w.claimed(e, claim))
 	w.unaway(e.ID)
-	w.cur.Away = append(slices.Clone(w.cur.Away), awayItem{ID: e.ID, Version: e.Version, Claim: claim, Lives: e.Lives})
+	w.cur.Away = append(slices.Clone(w.cur.Away), awayItem{ID: e.ID, Version: e.Version, Claim: claim, Lives: e.Lives, Since: since})
 }
 
 // unaway takes an item off the list of those that nobody has told yet.
@@ -143,10 +154,13 @@ func (w *walk) ends(ctx context.Context, waiting []known) (told []*change, err e
 				return nil, err
 			}
 		}
+		id := waiting[i].ID
+		if a, _ := find(w.cur.Away, id); home == unheard && time.Since(time.Unix(a.Since, 0)) > unheardFor {
+			home = outside
+		}
 		if !v.Known || home != outside {
 			continue
 		}
-		id := waiting[i].ID
 		if c := w.bereave(item{id: id, removed: true, raw: tombstone(id)}, waiting[i]); c != nil {
 			if c.verified = true; !v.Gone {
 				c.reason = reasonMoved
@@ -165,6 +179,7 @@ const (
 	unsure  abode = iota
 	here          // in what this feed reads
 	sibling       // in another folder of the subscription
+	unheard       // in a folder of which the discovery has not heard yet
 	outside
 )
 
@@ -180,6 +195,13 @@ func (w *walk) home(ctx context.Context, folder string) (abode, error) {
 		}
 		if known {
 			return sibling, nil
+		}
+		heard, err := w.roster.heard(ctx, w.feed, folder)
+		if err != nil {
+			return unsure, fmt.Errorf("find the folder: %w", err)
+		}
+		if !heard {
+			return unheard, nil
 		}
 		return outside, nil
 	}

@@ -481,3 +481,27 @@ func TestOnlyWhatLiesInFoldersHasFolders(t *testing.T) {
 		}
 	}
 }
+
+// TestTheRosterSaysOfWhichFoldersTheDiscoveryHasHeard: a mail that went to one of
+// which it has not may be in a folder of the subscription.
+func TestTheRosterSaysOfWhichFoldersTheDiscoveryHasHeard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, b, s := discovered(t, "inbox", "Projects/**")
+		inbox := Feed{Subscription: "s", Mailbox: "ann", Part: Part(b.folder(t, "Posteingang"))}
+		made := b.add("B", b.folder(t, "Projects"))
+		for _, looked := range []bool{false, true} {
+			for folder, want := range map[string]bool{b.folder(t, "Other"): true, made: looked} {
+				if heard, err := s.roster.heard(t.Context(), inbox, folder); err != nil || heard != want {
+					t.Errorf("heard of %s: %v, %v, want %v (looked again: %v)", folder, heard, err, want, looked)
+				}
+				_, known, err := s.roster.home(t.Context(), inbox, folder)
+				if wanted := folder == made && looked; err != nil || known != wanted {
+					t.Errorf("%s is read: %v, %v, want %v", folder, known, err, wanted)
+				}
+			}
+			w.look(t, s, annsFolders)
+			time.Sleep(2 * viewLife)
+		}
+	})
+}

@@ -313,7 +313,7 @@ func (w *walk) sentence(ctx context.Context, c *change, v verdict) error {
 	}
 	switch {
 	case c.doubted:
-		if home == outside || home == sibling {
+		if home == outside || home == sibling || home == unheard {
 			c.kind = ""
 			w.give(was)
 		}

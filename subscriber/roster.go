@@ -6,6 +6,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"outlook-connector/internal/index"
 )
 
 const (
@@ -56,6 +58,8 @@ type foundView struct {
 	settled int
 	// live are the feeds that are to be.
 	live map[Feed]registration
+	// heard are the keys of all places, also of those that have no feed.
+	heard map[index.Key]struct{}
 }
 
 // newRoster makes the roster of the subscriptions.
@@ -177,7 +181,7 @@ func (r *feedRoster) view(ctx context.Context, finder Feed, life time.Duration) 
 	fresh := &foundView{seq: seq, read: asked}
 	switch {
 	case old != nil && old.seq == seq:
-		fresh.settled, fresh.live = old.settled, old.live
+		fresh.settled, fresh.live, fresh.heard = old.settled, old.live, old.heard
 	case value != nil:
 		cur, err := decodeDiscovery(value)
 		if err != nil {
@@ -214,6 +218,10 @@ func (v *foundView) fill(sub *Subscription, finder Feed, mailbox string, cur *di
 	for _, place := range cur.live() {
 		feed, reg := sub.foundFeed(finder, mailbox, place)
 		v.live[feed] = reg
+	}
+	v.heard = make(map[index.Key]struct{}, len(cur.places))
+	for id := range cur.places {
+		v.heard[index.KeyOf(id)] = struct{}{}
 	}
 }
 
@@ -254,6 +262,17 @@ func (r *feedRoster) home(ctx context.Context, feed Feed, folder string) (of Fee
 	}
 	_, ok = view.live[of]
 	return of, ok, nil
+}
+
+// heard reports whether the discovery of the feed's mailbox has heard of a folder,
+// read or not: of one that was made a moment ago it has not.
+func (r *feedRoster) heard(ctx context.Context, feed Feed, folder string) (bool, error) {
+	view, err := r.view(ctx, Feed{Subscription: feed.Subscription, Mailbox: feed.Mailbox, Part: partFolders}, viewLife)
+	if err != nil {
+		return false, err
+	}
+	_, heard := view.heard[index.KeyOf(folder)]
+	return heard, nil
 }
 
 // standing holds the data of a delivered feed against the cursor of its

@@ -25,6 +25,9 @@ var withoutIDs = []string{
 	"settings.user.translateExchangeIds",
 }
 
+// reading is the method of most operations that read.
+const reading = "GET"
+
 // The ways to read an operation, see [Operation.Modes].
 const (
 	ModeDelta  = "delta"  // a delta function: only what changed
@@ -36,7 +39,7 @@ const (
 // POSTs that only carry what is asked for in their body.
 func (op *Operation) Reads() bool {
 	_, action := readingActions[op.ID]
-	return op.Method == "GET" || action
+	return op.Method == reading || action
 }
 
 // Modes returns how the operation can be read over and over, the usual way
@@ -59,7 +62,7 @@ func (op *Operation) Modes() []string {
 // Raw reports whether the answer is not JSON but the bytes themselves: a file,
 // a picture, a message as MIME.
 func (op *Operation) Raw() bool {
-	return op.Method == "GET" && slices.ContainsFunc(op.Paths, func(path string) bool { return strings.HasSuffix(path, "/$value") })
+	return op.Method == reading && slices.ContainsFunc(op.Paths, func(path string) bool { return strings.HasSuffix(path, "/$value") })
 }
 
 // Folder returns the path parameter that names the folder whose messages or

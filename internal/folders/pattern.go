@@ -33,6 +33,7 @@ var MailNames = []string{
 // ContactNames is the one well-known name of a contact folder: the default one.
 var ContactNames = []string{"contacts"}
 
+// Root is the well-known name of the place of the top-level folders.
 const Root = "msgfolderroot"
 
 // Patterns say which folders of a mailbox are read. A pattern is a path of
