@@ -90,19 +90,18 @@ Content-Transfer-Encoding: base64
 		t.Error("no event has the mail with a file")
 	}
 	for _, e := range byName["raw"] {
-		data, kind := e.Data, "message/rfc822"
+		data := e.Data
 		if blob := first(e.Header[jet.BlobHeader]); blob != "" {
 			var err error
 			if data, err = r.Conn().GetBlob(t.Context(), blob); err != nil {
 				t.Fatal(err)
 			}
-			kind = "application/json" // that of the body which stands for it
 			whole := sha256.Sum256(data)
 			if len(data) < len(file) || first(e.Header[jet.BlobSumHeader]) != hex.EncodeToString(whole[:]) {
 				t.Errorf("raw message of %d bytes with the sum %s", len(data), first(e.Header[jet.BlobSumHeader]))
 			}
 		}
-		if !bytes.Contains(data, []byte("Subject: ")) || first(e.Header["content-type"]) != kind {
+		if !bytes.Contains(data, []byte("Subject: ")) || first(e.Header["content-type"]) != "message/rfc822" {
 			t.Errorf("raw message of type %v:\n%.300s", e.Header["content-type"], data)
 		}
 	}

@@ -50,7 +50,7 @@ func spawn(ctx context.Context, name string, command []string, spec Spec) (*proc
 	}
 	line, err := json.Marshal(spec)
 	if err == nil {
-		_, err = p.in.Write(append(line, '\n'))
+		_, _ = p.in.Write(append(line, '\n')) // one that has ended already says why below
 	}
 	var ready told
 	if err == nil && spec.Raw == nil { // that one only tells what it found
@@ -80,6 +80,7 @@ func (p *process) hear(ctx context.Context) (told, error) {
 	case ctx.Err() != nil:
 		return t, context.Cause(ctx)
 	default:
+		_ = p.end() // its log is whole only then
 		return t, fmt.Errorf("the %s ended: %s", p.name, p.err)
 	}
 }
