@@ -79,6 +79,7 @@ type Slots struct {
 	maxSeq  uint64              // the highest sequence that the server gave us
 	epoch   string              // of the stream; empty: not known yet
 	openAt  time.Time           // from then on slots may be taken
+	session uint64              // the connection over which the epoch was seen last
 	closed  bool
 
 	checking sync.Mutex // one look at the epoch at a time
@@ -174,7 +175,9 @@ func (s *Slots) Waits() time.Duration {
 // had: not before wait is over, or, where that is zero, because others have
 // them all. It does not wait for one.
 func (s *Slots) Take(ctx context.Context, mailbox string, limit int) (slot *Slot, wait time.Duration, err error) {
-	if s.unknown() {
+	// After a reconnect the server may have lost all slots: to take one before
+	// that is known would take it from its holder.
+	if !s.sure() {
 		if err := s.check(ctx); err != nil {
 			return nil, 0, err
 		}
@@ -198,6 +201,14 @@ func (s *Slots) Take(ctx context.Context, mailbox string, limit int) (slot *Slot
 		}
 	}
 	return nil, 0, nil
+}
+
+// sure reports whether the epoch was seen over the connection that there is now.
+func (s *Slots) sure() bool {
+	now := s.conn.current(s.conn.nc).number
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch != "" && s.session == now
 }
 
 func (s *Slots) unknown() bool {
@@ -233,7 +244,9 @@ func (s *Slots) try(ctx context.Context, subject, mailbox string) (*Slot, error)
 	}
 	slot.seq, slot.session = seq, session
 	slot.confirm(sent)
-	if seq <= before { // sequences only go back where the server began anew
+	// Sequences only go back where the server began anew, and what was sent while
+	// the connection broke may have waited for the next one.
+	if seq <= before || s.conn.current(s.conn.nc).number != session {
 		if err := s.check(ctx); err != nil {
 			return nil, err // the slot runs out by itself
 		}

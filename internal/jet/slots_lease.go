@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +26,9 @@ func (s *Slots) run(ctx context.Context) {
 	c := s.conn
 	session := c.current(c.nc)
 	var looked time.Time
+	// behind says that what was said while nobody listened is to be read. That
+	// goes on beside the loop, because slots do not wait for it.
+	var behind, reading atomic.Bool
 	for fresh := true; ; {
 		select {
 		case <-ctx.Done():
@@ -45,15 +49,23 @@ func (s *Slots) run(ctx context.Context) {
 			if err := s.check(ctx); err != nil {
 				s.trouble(ctx, "epoch of slots cannot be read", err)
 			} else {
-				looked = time.Now()
 				if fresh {
-					s.resync(ctx)
+					behind.Store(true)
 				}
-				fresh = false
+				looked, fresh = time.Now(), false
 			}
 		}
 		s.renewAll(ctx, session.number)
 		s.expire()
+		if behind.Load() && reading.CompareAndSwap(false, true) {
+			behind.Store(false)
+			s.work.Go(func() {
+				defer reading.Store(false)
+				if !s.resync(ctx) {
+					behind.Store(true)
+				}
+			})
+		}
 	}
 }
 
@@ -213,6 +225,7 @@ func (s *Slots) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	for range 4 {
+		session := s.conn.current(s.conn.nc).number
 		m, err := s.conn.last(ctx, s.conn.names.SlotsStream(), s.conn.names.slotEpoch())
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			if err = s.beginEpoch(ctx); err != nil {
@@ -233,7 +246,13 @@ func (s *Slots) check(ctx context.Context) error {
 		if json.Unmarshal(m.Data, &epoch) != nil {
 			epoch = epochMark{ID: string(m.Data), Wait: s.lease}
 		}
-		return s.enter(ctx, epoch, m.Time)
+		if err := s.enter(ctx, epoch, m.Time); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.session = session
+		s.mu.Unlock()
+		return nil
 	}
 	return errors.New("the epoch of slots does not stay")
 }

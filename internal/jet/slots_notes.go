@@ -95,15 +95,18 @@ func (s *Slots) parked(mailbox string, data []byte, age time.Duration) {
 
 func (s *Slots) heardUse(mailbox string, m *nats.Msg) { s.listen.Used(mailbox, m.Data) }
 
-// resync reads what was said while nobody listened here.
-func (s *Slots) resync(ctx context.Context) {
+// resync reads what was said while nobody listened here, and reports whether it
+// could.
+func (s *Slots) resync(ctx context.Context) bool {
 	if s.listen == nil {
-		return
+		return true
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.lease)
+	defer cancel()
 	info, err := s.info(ctx, s.conn.names.SlotsStream())
 	if err != nil {
 		s.trouble(ctx, "parked mailboxes cannot be read", err)
-		return
+		return false
 	}
 	names := s.conn.names
 	for kind, heard := range map[string]func(mailbox string, m *jetstream.RawStreamMsg){
@@ -118,8 +121,10 @@ func (s *Slots) resync(ctx context.Context) {
 		})
 		if err != nil {
 			s.trouble(ctx, "parked mailboxes cannot be read", err)
+			return false
 		}
 	}
+	return true
 }
 
 // Load returns what is stored about the use of a mailbox, and its sequence: nil

@@ -128,6 +128,10 @@ func (slot *Slot) giveBack(tell bool) {
 // takes over the sequence. found says that there is one at all.
 func (slot *Slot) look(ctx context.Context) (ours, found bool, err error) {
 	s := slot.slots
+	// As short as any question about slots: one that a starting server never
+	// answers must not outlast the lease.
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	defer cancel()
 	session := s.conn.current(s.conn.nc).number
 	m, err := s.conn.last(ctx, s.conn.names.SlotsStream(), slot.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -138,7 +142,7 @@ func (slot *Slot) look(ctx context.Context) (ours, found bool, err error) {
 	}
 	var by holder
 	if bad := json.Unmarshal(m.Data, &by); bad != nil || by.Worker != s.id {
-		return false, true, nil //nolint:nilerr // what nobody can read is not ours
+		return false, true, nil // what nobody can read is not ours
 	}
 	slot.seq, slot.session = m.Sequence, session
 	return true, true, nil
