@@ -159,6 +159,9 @@ func (d *discovery) close(ctx context.Context, rule string, wanted func(*foundPl
 		if err := d.each(ctx, d.cur.live(), d.ensure); err != nil {
 			return err
 		}
+		if err := d.forgetLeft(ctx); err != nil {
+			return err
+		}
 		d.cur.Ensured, d.cur.Schedule, d.dirty = time.Now().UTC(), d.sub.schedule, true
 	}
 	if !d.dirty && time.Since(d.cur.At) < saveEvery {
@@ -168,6 +171,29 @@ func (d *discovery) close(ctx context.Context, rule string, wanted func(*foundPl
 		return err
 	}
 	return d.carryOut(ctx)
+}
+
+// forgetLeft forgets the feeds that left and of which nothing is kept any more. A
+// feed whose mailbox cannot be read now takes its time to retire.
+func (d *discovery) forgetLeft(ctx context.Context) error {
+	kept := make([]foundLeft, 0, len(d.cur.Left))
+	for _, left := range d.cur.Left {
+		ended := false
+		if time.Since(left.At) > retiredLife {
+			feed, _ := d.sub.foundFeed(d.feed, d.mailbox, &foundPlace{ID: left.ID})
+			value, _, err := d.stream.Cursor(ctx, feed)
+			if err != nil {
+				return fmt.Errorf("read cursor of %s: %w", feed, err)
+			}
+			cur, bad := decodeCursor(value)
+			ended = value == nil || bad != nil || cur.Phase == retired && cur.Index.IsZero()
+		}
+		if !ended {
+			kept = append(kept, left)
+		}
+	}
+	d.cur.Left = kept
+	return nil
 }
 
 // mustEnsure reports whether all feeds are to be registered anew: it is time, or

@@ -64,6 +64,9 @@ type discoveryCursor struct {
 	// that a crash in between repeats it.
 	Join  []string      `json:"join,omitempty"`
 	Leave []foundLeaver `json:"leave,omitempty"`
+	// Left are the feeds that were retired lately. Until they have told what
+	// became of their items they belong to those that know them.
+	Left []foundLeft `json:"left,omitempty"`
 	// Ensured is when all feeds were registered anew the last time.
 	Ensured time.Time `json:"ensured,omitzero"`
 	// Schedule identifies the schedule that the feeds rest by.
@@ -117,6 +120,15 @@ type foundFeed struct {
 type foundLeaver struct {
 	ID   string `json:"i"`
 	Name string `json:"n,omitempty"`
+}
+
+// leftMost bounds the feeds of which a discovery remembers that they left.
+const leftMost = 500
+
+// foundLeft is a feed that was retired.
+type foundLeft struct {
+	ID string    `json:"i"`
+	At time.Time `json:"t"`
 }
 
 // newDiscovery is the cursor of a discovery that has none yet.
@@ -270,14 +282,22 @@ func (c *discoveryCursor) settle(since time.Time, wanted func(*foundPlace) bool)
 		case want && place.Feed == nil:
 			place.Feed = &foundFeed{Since: since.UTC(), Round: c.Round, New: c.Settled > 0 && place.First > c.Settled}
 			c.Join = append(c.Join, id)
+			c.Left = slices.DeleteFunc(c.Left, func(left foundLeft) bool { return left.ID == id })
 		case !want && place.Feed != nil:
 			place.Feed = nil
-			c.Leave = append(c.Leave, foundLeaver{ID: id, Name: place.Name})
+			c.leave(place)
 		}
 		if place.Gone {
 			delete(c.places, id)
 		}
 	}
+}
+
+// leave notes that the feed of a place is to be retired.
+func (c *discoveryCursor) leave(place *foundPlace) {
+	c.Leave = append(c.Leave, foundLeaver{ID: place.ID, Name: place.Name})
+	c.Left = append(c.Left, foundLeft{ID: place.ID, At: time.Now().UTC()})
+	c.Left = c.Left[max(0, len(c.Left)-leftMost):]
 }
 
 // finish ends a round.
@@ -290,7 +310,7 @@ func (c *discoveryCursor) finish() {
 // end retires the discovery and all its feeds.
 func (c *discoveryCursor) end() {
 	for _, place := range c.live() {
-		c.Leave = append(c.Leave, foundLeaver{ID: place.ID, Name: place.Name})
+		c.leave(place)
 	}
 	c.Link, c.Known, c.Join, c.Ended = "", nil, nil, true
 	c.places = make(map[string]*foundPlace)
@@ -301,6 +321,6 @@ func (c *discoveryCursor) end() {
 // that what the earlier one registered is older than what this one will.
 func (c *discoveryCursor) again() *discoveryCursor {
 	fresh := newDiscovery()
-	fresh.Round, fresh.FullSince, fresh.Leave = c.Round, c.Round, c.Leave
+	fresh.Round, fresh.FullSince, fresh.Leave, fresh.Left = c.Round, c.Round, c.Leave, c.Left
 	return fresh
 }

@@ -180,14 +180,14 @@ func (w *walk) firstKind(it *item, version string, gone bool) string {
 		return Created
 	case w.cur.Phase == snapshot && !it.received.Before(w.cur.Since): // always, where everything is told
 		return Snapshot
+	case gone:
+		return Created
 	case w.cur.Phase == snapshot:
 		// Older than the start, but changed while the snapshot is being read.
 		if !w.cur.Began.IsZero() && it.modified.After(w.cur.Began) {
 			return Updated
 		}
 		return ""
-	case gone:
-		return Created
 	case !it.fresh(w.cur.Since) || slices.Contains(w.cur.Told, toldV1(it.id, version)):
 		return ""
 	case it.received.IsZero():

@@ -121,7 +121,7 @@ func (s *Subscriber) finish(ctx context.Context, sub *Subscription, feed Feed, s
 	case was != nil && again:
 		s.log.InfoContext(ctx, "feed recovered", "feed", feed.String())
 	}
-	if out.result == resultRetired {
+	if out.result == resultRetired && after == 0 {
 		s.log.InfoContext(ctx, "feed is at its end", "feed", feed.String())
 		s.roster.dropped(feed)
 		return Next{Drop: true}

@@ -58,6 +58,8 @@ type foundView struct {
 	settled int
 	// live are the feeds that are to be.
 	live map[Feed]registration
+	// left are the feeds that were retired lately.
+	left []Feed
 	// heard are the keys of all places, also of those that have no feed.
 	heard map[index.Key]struct{}
 }
@@ -181,7 +183,7 @@ func (r *feedRoster) view(ctx context.Context, finder Feed, life time.Duration) 
 	fresh := &foundView{seq: seq, read: asked}
 	switch {
 	case old != nil && old.seq == seq:
-		fresh.settled, fresh.live, fresh.heard = old.settled, old.live, old.heard
+		fresh.settled, fresh.live, fresh.left, fresh.heard = old.settled, old.live, old.left, old.heard
 	case value != nil:
 		cur, err := decodeDiscovery(value)
 		if err != nil {
@@ -219,14 +221,19 @@ func (v *foundView) fill(sub *Subscription, finder Feed, mailbox string, cur *di
 		feed, reg := sub.foundFeed(finder, mailbox, place)
 		v.live[feed] = reg
 	}
+	for _, left := range cur.Left {
+		feed, _ := sub.foundFeed(finder, mailbox, &foundPlace{ID: left.ID})
+		v.left = append(v.left, feed)
+	}
 	v.heard = make(map[index.Key]struct{}, len(cur.places))
 	for id := range cur.places {
 		v.heard[index.KeyOf(id)] = struct{}{}
 	}
 }
 
-// siblings returns the other feeds of the same subscription and mailbox. They
-// may be up to 5 s old.
+// siblings returns the other feeds of the same subscription and mailbox, also
+// those that were retired lately: what they told counts, and until they have told
+// the end of their items somebody else may have them. They may be up to 5 s old.
 func (r *feedRoster) siblings(ctx context.Context, feed Feed) ([]Feed, error) {
 	sub := r.subs[feed.Subscription]
 	if sub == nil || len(sub.Folders) == 0 {
@@ -236,8 +243,13 @@ func (r *feedRoster) siblings(ctx context.Context, feed Feed) ([]Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	siblings := make([]Feed, 0, len(view.live))
+	siblings := make([]Feed, 0, len(view.live)+len(view.left))
 	for other := range view.live {
+		if other != feed {
+			siblings = append(siblings, other)
+		}
+	}
+	for _, other := range view.left {
 		if other != feed {
 			siblings = append(siblings, other)
 		}

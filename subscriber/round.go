@@ -193,8 +193,10 @@ func (w *walk) open(ctx context.Context, value []byte, mailbox string) error {
 			return badCursor(errors.New("cursor has no link"))
 		}
 		if stored.Phase == retired && !w.reg.Retire {
-			stored.Phase, w.cur.Round = w.cur.Phase, stored.Round+1
-			stored = w.cur // it came back: what it told before it was taken back
+			// It came back: what it told before it was taken back. What it knows of
+			// that still counts.
+			w.cur.Round, w.cur.Index = stored.Round+1, stored.Index
+			stored = w.cur
 		}
 		w.cur = stored
 	}

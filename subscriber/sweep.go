@@ -71,7 +71,7 @@ func (w *walk) sweep(ctx context.Context) (outcome, error) {
 	case more:
 		return outcome{}, nil
 	case w.cur.Phase == retired:
-		return outcome{result: resultRetired}, nil
+		return w.remain(ctx)
 	default:
 		return w.ended(), nil
 	}
@@ -84,10 +84,29 @@ func (w *walk) swept() {
 		w.cur.Phase = changes
 		return
 	}
-	// Nothing is kept of a feed that is at its end, but the count of its rounds.
 	w.cur.Phase, w.cur.Past, w.cur.Away = retired, nil, nil
-	w.now = index.Open(w.pieces(w.feed), index.Manifest{})
 	w.cur.Round++
+}
+
+// retiredLife is how long the index of a feed of which nothing else is left is
+// kept: its siblings may not have heard yet of what it told last.
+const retiredLife = time.Hour
+
+// remain keeps the index of a retired feed for a while, where it has siblings.
+// Afterwards nothing is kept but the count of its rounds.
+func (w *walk) remain(ctx context.Context) (outcome, error) {
+	if w.cur.Index.IsZero() {
+		return outcome{result: resultRetired}, nil
+	}
+	if rest := retiredLife - time.Since(w.cur.At); w.moving() && rest > 0 {
+		return outcome{result: resultRetired, after: rest}, nil
+	}
+	before := *w.cur
+	w.cur.Index, w.now = index.Manifest{}, index.Open(w.pieces(w.feed), index.Manifest{})
+	if err := w.gather(ctx); err != nil {
+		return outcome{}, err
+	}
+	return outcome{result: resultRetired}, w.commit(ctx, before, nil)
 }
 
 // missing decides about an item that is not there any more, as far as the
@@ -109,7 +128,7 @@ func (w *walk) missing(ctx context.Context, e index.Entry) (*change, error) {
 func (w *walk) retire(ctx context.Context) (outcome, error) {
 	switch w.cur.Phase {
 	case retired:
-		return outcome{result: resultRetired}, nil
+		return w.remain(ctx)
 	case retiring:
 	default:
 		w.cur.restart()
