@@ -202,6 +202,53 @@ func TestFoldersComeAndGoInTheTruth(t *testing.T) {
 	}
 }
 
+// TestAFolderJoinsWhenItIsHeardOf has a mail go to a folder that was renamed into
+// the subscription a moment before.
+func TestAFolderJoinsWhenItIsHeardOf(t *testing.T) {
+	t.Parallel()
+	newStory := func() *trueStory {
+		s := &trueStory{named: true}
+		write := func(seq int64, what, id, in, name string) {
+			s.writes = append(s.writes, sandbox.Write{Seq: seq, Mailbox: person, What: what, ID: id, In: in, Name: name})
+		}
+		write(1, "mailFolder", "p", "root", projects)
+		write(2, "mailFolder", "f", "p", off+" now")
+		write(3, "message", "x", "inbox", "")
+		write(4, "message", "y", "f", "")
+		write(5, "mailFolder", "f", "p", "Here")
+		write(6, "message", "x", "f", "")
+		tell := func(kind, id string, seq int64, in, reason string, at int64) {
+			n := len(s.events) + 1
+			s.events = append(s.events, told{
+				stream: uint64(n), id: fmt.Sprint("e", n), subscription: "mail", mailbox: "me", item: id, change: kind, reason: reason,
+				subject: "outlook.event.mail.me", body: storyBody(id, seq, in), at: storyTime(at).Add(time.Second),
+			})
+		}
+		tell("snapshot", "x", 3, "inbox", "", 3)
+		tell("deleted", "x", 0, "", "moved", 6)
+		tell("snapshot", "y", 4, "f", "", 7)
+		tell("snapshot", "x", 6, "f", "", 7)
+		return s
+	}
+	if f, problems := newStory().judge(); len(problems) > 0 || f.early != 1 {
+		t.Errorf("%d early deletions, problems: %q", f.early, problems)
+	}
+	for name, damage := range map[string]func(s *trueStory){
+		"the folder was known":      func(s *trueStory) { s.events[2].at, s.events[2].stream = storyTime(5).Add(time.Second), 0 },
+		"nobody looked where it is": func(s *trueStory) { s.events[1].reason = "" },
+		"it was told minutes later": func(s *trueStory) { s.events[1].at = storyTime(5 + 7) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStory()
+			damage(s)
+			if _, problems := s.judge(); !strings.Contains(strings.Join(problems, "\n"), "the item never left") {
+				t.Errorf("problems %q, want one that says that the item never left", problems)
+			}
+		})
+	}
+}
+
 func TestDamageToACalendarIsSeen(t *testing.T) {
 	t.Parallel()
 	newStory := func() *trueStory {

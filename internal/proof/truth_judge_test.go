@@ -17,6 +17,7 @@ type verdict struct {
 	lost, ghosts, stale, twice, disorder int
 	deletions, doubted                   int
 	mistaken                             int // deletions of what was there, that nobody had looked for
+	early                                int // deletions of what had gone to a folder of which nobody had heard yet
 }
 
 // judge compares what was told with what was. Its problems are everything that
@@ -54,7 +55,7 @@ func (v *view) judge(l *ledger, scopes []*scope) (f verdict, problems []string) 
 		case item.mailbox != t.mailbox || item.what != s.what:
 			problems = append(problems, fmt.Sprintf("%s tells of %s in %s, which is a %s of %s", key.subscription, shortID(key.item), t.mailbox, item.what, item.mailbox))
 		default:
-			for _, p := range t.orderly(item, s, &f) {
+			for _, p := range t.orderly(item, s, v, &f) {
 				f.disorder++
 				problems = append(problems, p+v.history(key, item, s))
 			}
@@ -167,7 +168,7 @@ func (t *track) sequence(id string) (problems []string) {
 }
 
 // orderly checks what was told of an item, event by event.
-func (t *track) orderly(item *thing, s *scope, f *verdict) (problems []string) {
+func (t *track) orderly(item *thing, s *scope, v *view, f *verdict) (problems []string) {
 	stays := s.stays(item)
 	say := func(n news, format string, args ...any) {
 		problems = append(problems, fmt.Sprintf("event %d (%s) of %s: ", n.stream, n.kind, shortID(item.id))+fmt.Sprintf(format, args...))
@@ -189,6 +190,8 @@ func (t *track) orderly(item *thing, s *scope, f *verdict) (problems []string) {
 			case left(stays, newest, next, n.at):
 			case n.doubted && mayDoubt:
 				f.mistaken++
+			case n.moved && v.unheard(stays, s, n):
+				f.early++
 			default:
 				say(n, "the item never left between its versions %d and %d (0: now)", newest, next)
 			}
@@ -224,6 +227,32 @@ func (t *track) orderly(item *thing, s *scope, f *verdict) (problems []string) {
 		there, newest = true, max(newest, n.version)
 	}
 	return problems
+}
+
+// joinLag is how long after a folder has come to belong to a subscription the
+// connector may not have heard of that, in the worst of times.
+const joinLag = time.Minute
+
+// unheard reports whether an item that was told to have left was then in a folder
+// that had come to belong to the subscription a moment before, and of which
+// nothing had been told: a folder joins when the connector hears of it.
+func (v *view) unheard(stays []stay, s *scope, n news) bool {
+	var is stay
+	for _, stay := range stays {
+		if stay.at.Before(n.at) {
+			is = stay
+		}
+	}
+	var joined time.Time
+	for _, p := range s.points[is.place] {
+		if p.in && p.at.Before(n.at) {
+			joined = p.at
+		}
+	}
+	return !joined.IsZero() && n.at.Sub(joined) < joinLag &&
+		!slices.ContainsFunc(v.folders[folderKey{s.subscription, is.place}], func(t telling) bool {
+			return t.stream < n.stream && t.at.After(joined)
+		})
 }
 
 // history is all that is known of an item, in the order of time.

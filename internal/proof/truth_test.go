@@ -224,8 +224,8 @@ func (c *crew) check(v *view, l *life, scopes []*scope) verdict {
 	}
 	f, problems := v.judge(l.ledger, scopes)
 	report(c.t, problems)
-	c.t.Logf("events %d %v: items in the end %d, lost %d, not removed %d, stale %d, ids twice %d, out of order %d, deletions %d, of them unverified %d, and wrong %d",
-		f.events, v.kinds, f.items, f.lost, f.ghosts, f.stale, f.twice, f.disorder, f.deletions, f.doubted, f.mistaken)
+	c.t.Logf("events %d %v: items in the end %d, lost %d, not removed %d, stale %d, ids twice %d, out of order %d, deletions %d, of them unverified %d, and wrong %d; of what had gone to a folder just heard of %d",
+		f.events, v.kinds, f.items, f.lost, f.ghosts, f.stale, f.twice, f.disorder, f.deletions, f.doubted, f.mistaken, f.early)
 	if len(v.where) > 0 {
 		c.t.Logf("differences in the end, by feed: %v", v.where)
 	}

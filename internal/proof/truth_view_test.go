@@ -21,13 +21,15 @@ type view struct {
 	// me is whose mailbox the events call me.
 	me string
 
-	mu       sync.Mutex
-	tracks   map[trackKey]*track
-	ids      map[string]uint64 // ce-id → sequence in the stream
-	last     uint64            // sequence of the newest event
-	events   int
-	moved    time.Time // when the newest event came
-	kinds    map[string]int
+	mu     sync.Mutex
+	tracks map[trackKey]*track
+	ids    map[string]uint64 // ce-id → sequence in the stream
+	last   uint64            // sequence of the newest event
+	events int
+	moved  time.Time // when the newest event came
+	kinds  map[string]int
+	// folders are the news that items are in a folder, in the order of the stream.
+	folders  map[folderKey][]telling
 	names    map[string]bool // of the subscriptions
 	problems []string        // that need no truth to be seen
 	// where counts what differed in the end, by subscription and mailbox.
@@ -35,6 +37,14 @@ type view struct {
 }
 
 type trackKey struct{ subscription, item string }
+
+type folderKey struct{ subscription, folder string }
+
+// telling is when something was told of a folder's items.
+type telling struct {
+	stream uint64
+	at     time.Time
+}
 
 // track is what was told of an item.
 type track struct {
@@ -51,6 +61,7 @@ type news struct {
 	folder  string
 	at      time.Time // when it was stored
 	doubted bool      // Outlook-Verified: false
+	moved   bool      // Outlook-Reason: moved
 }
 
 // String says what is told.
@@ -60,12 +71,14 @@ func (n news) String() string {
 		return fmt.Sprintf("%s, version %d in %s", n.kind, n.version, shortID(n.folder))
 	case n.doubted:
 		return "deleted, unverified"
+	case n.moved:
+		return "deleted, moved"
 	}
 	return "deleted"
 }
 
 func newView(me string) *view {
-	return &view{me: me, tracks: map[trackKey]*track{}, ids: map[string]uint64{}, kinds: map[string]int{}, names: map[string]bool{}, moved: time.Now()}
+	return &view{me: me, tracks: map[trackKey]*track{}, ids: map[string]uint64{}, kinds: map[string]int{}, folders: map[folderKey][]telling{}, names: map[string]bool{}, moved: time.Now()}
 }
 
 // told is an event as it lies in the stream.
@@ -73,6 +86,7 @@ type told struct {
 	stream                            uint64
 	id, subscription, mailbox, item   string
 	change, verified, entity, subject string
+	reason                            string
 	body                              []byte
 	at                                time.Time
 }
@@ -85,7 +99,7 @@ func readTold(m jetstream.Msg) (told, error) {
 	h := m.Headers()
 	return told{
 		stream: meta.Sequence.Stream, id: h.Get("ce-id"), subscription: h.Get("Outlook-Subscription"), mailbox: h.Get("Outlook-Mailbox"),
-		item: h.Get("Outlook-Id"), change: h.Get("Outlook-Change"), verified: h.Get("Outlook-Verified"), entity: h.Get("Outlook-Entity"),
+		item: h.Get("Outlook-Id"), change: h.Get("Outlook-Change"), verified: h.Get("Outlook-Verified"), reason: h.Get("Outlook-Reason"), entity: h.Get("Outlook-Entity"),
 		subject: m.Subject(), body: m.Data(), at: meta.Timestamp,
 	}, nil
 }
@@ -112,7 +126,7 @@ func (v *view) take(e told) {
 	if want := "outlook.event." + e.subscription + "." + e.mailbox; e.subject != want {
 		say("it is on %s, want %s", e.subject, want)
 	}
-	n := news{nth: v.events, stream: e.stream, kind: e.change, at: e.at, doubted: e.verified == "false"}
+	n := news{nth: v.events, stream: e.stream, kind: e.change, at: e.at, doubted: e.verified == "false", moved: e.reason == "moved"}
 	var body struct {
 		ID      string          `json:"id"`
 		ETag    string          `json:"@odata.etag"`
@@ -143,6 +157,10 @@ func (v *view) take(e told) {
 		n.folder = t.news[last].folder // a part of an item does not say what is as it was
 	}
 	t.news = append(t.news, n)
+	if n.kind != "deleted" {
+		folder := folderKey{e.subscription, n.folder}
+		v.folders[folder] = append(v.folders[folder], telling{e.stream, e.at})
+	}
 }
 
 // newest is the end of a track that is in the view; ok is false where the item
