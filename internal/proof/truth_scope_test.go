@@ -145,7 +145,7 @@ func (s *scope) stays(item *thing) (list []stay) {
 // on and before another (0: until now), and before a moment.
 func left(stays []stay, from, before int64, by time.Time) bool {
 	return slices.ContainsFunc(stays, func(s stay) bool {
-		return s.from >= from && (before <= from || s.from < before) && s.at.Before(by) && !s.in
+		return s.from >= from && (before <= from || s.from <= before) && s.at.Before(by) && !s.in
 	})
 }
 
