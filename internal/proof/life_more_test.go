@@ -219,6 +219,9 @@ func (b *box) furnish(c *crew, l *life) {
 	b.contacts = contact.ParentFolderID
 }
 
+// maybe is the version of what the events may have or not.
+const maybe = -1
+
 // calendar is what the window of a calendar shows: events and the dates and
 // exceptions of series, each with the version that it must be known in (0: that
 // of a date, which is its series'), and the series of which it shows any.
@@ -245,8 +248,13 @@ func (l *life) calendar(b *box) (map[string]int64, error) {
 	return shown, l.all(ctx, b.upn, "events", func(raw json.RawMessage) error {
 		var e event
 		err := json.Unmarshal(raw, &e)
-		if masters[e.ID] {
+		switch {
+		case masters[e.ID]:
 			shown[e.ID] = version(e.ChangeKey)
+		case e.Type == "seriesMaster":
+			// Its last visible date was cancelled or moved, which is no change of its
+			// own: Graph does not say that it has left the window.
+			shown[e.ID] = maybe
 		}
 		return err
 	})

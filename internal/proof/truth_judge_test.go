@@ -116,8 +116,11 @@ func (v *view) compare(l *ledger, s *scope, f *verdict) (problems []string) {
 func (v *view) compareShown(l *ledger, s *scope, f *verdict) (problems []string) {
 	for _, mailbox := range slices.Sorted(maps.Keys(s.shown)) {
 		for _, id := range slices.Sorted(maps.Keys(s.shown[mailbox])) {
-			f.items++
 			key, want := trackKey{s.subscription, id}, s.shown[mailbox][id]
+			if want == maybe {
+				continue
+			}
+			f.items++
 			var has news
 			var there bool
 			if t := v.tracks[key]; t != nil {
