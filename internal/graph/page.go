@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -98,10 +99,19 @@ func (c *Client) split(k *call, a *answer, emit func([]byte) error) (*Page, erro
 	}
 	s.next, s.delta = k.rule.received(s.next), k.rule.received(s.delta)
 	if link := s.next + s.delta; link != "" {
-		if _, err := k.rule.parse(link); err != nil {
+		to, err := k.rule.parse(link)
+		if err != nil {
 			mark := c.badBody(k, a, err)
 			mark.Code = "link_refused"
 			mark.Hint = "Graph's link leads away from the feed, so it is not followed and the cursor stays where it is"
+			return nil, mark
+		}
+		if s.next != "" && sameAddress(to, k.url) {
+			// Of a first page, whose address has no token, the circle is not seen by who
+			// follows it: each time it would be another first page, and what went in
+			// between would never be missed.
+			mark := c.badBody(k, a, errors.New("the nextLink is the address of the page itself"))
+			mark.Code = "page_loop"
 			return nil, mark
 		}
 	}
@@ -109,6 +119,12 @@ func (c *Client) split(k *call, a *answer, emit func([]byte) error) (*Page, erro
 		Next: s.next, Delta: s.delta, Items: s.items, Status: a.status, Bytes: c.http.MaxPage - counted.left,
 		Date: a.date(), RequestID: a.requestID(), ClientRequestID: a.clientRequestID,
 	}, nil
+}
+
+// sameAddress reports whether two addresses ask for the same, however their
+// queries are ordered and escaped.
+func sameAddress(a, b *url.URL) bool {
+	return strings.EqualFold(a.Path, b.Path) && a.Query().Encode() == b.Query().Encode()
 }
 
 // readers read ahead. The decoder asks for as little as an item at a time, and

@@ -330,3 +330,24 @@ func TestASlowCallerIsNotASlowBody(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestANextLinkToThePageItselfIsRefused is about first pages above all: their
+// address has no token, and followed it would be another first page.
+func TestANextLinkToThePageItselfIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]string{
+		"as it was asked for": "«base»/me/mailFolders/inbox/messages/delta?$select=id,subject",
+		"in another spelling": "«base»/me/mailfolders/inbox/messages/delta?%24select=id%2Csubject",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, answerPage(fmt.Sprintf(`{"value":[{"id":"1"}],"@odata.nextLink":%q}`, next)), nil)
+			req := delta(t)
+			req.Query = map[string]string{"$select": "id,subject"}
+			_, _, err := read(t, w, req)
+			if mark := fault.Of(err); err == nil || mark.Code != "page_loop" || mark.Kind != fault.Retry {
+				t.Errorf("error %v, want a page_loop that is tried again", err)
+			}
+		})
+	}
+}
