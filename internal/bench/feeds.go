@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 )
@@ -110,31 +108,25 @@ func (f Feeds) Run(ctx context.Context) (FeedsReport, error) {
 // measure makes one measurement on a server of its own, or with streams of its
 // own.
 func (f Feeds) measure(ctx context.Context, feeds int, raw bool) (m FeedsMeasured, err error) {
+	frame := frame{command: f.Command, nats: f.NATS, progress: f.Progress}
+	err = frame.withServer(ctx, true, "", func(s server) (err error) {
+		m, err = f.poll(ctx, frame, s, feeds, raw)
+		return err
+	})
+	return m, err
+}
+
+// poll makes one measurement with a server.
+func (f Feeds) poll(ctx context.Context, frame frame, s server, feeds int, raw bool) (m FeedsMeasured, err error) {
 	spec := FeedsSpec{
-		URL: f.NATS, Raw: raw,
+		URL: s.url, Raw: raw,
 		Feeds: feeds, Every: f.Every, For: f.For, Latency: f.Latency, Parallel: f.Parallel,
-	}
-	var nats *process
-	if f.NATS == "" {
-		dir, err := os.MkdirTemp("", "outlook-connector-bench-")
-		if err != nil {
-			return m, err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		nats, err = spawn(ctx, "NATS server", f.Command, Spec{Server: &ServerSpec{Dir: filepath.Join(dir, "nats"), SyncAlways: true}})
-		if err != nil {
-			return m, err
-		}
-		defer func() { err = errors.Join(err, nats.end()) }()
-		spec.URL = nats.url
 	}
 	what := "subscriber"
 	if raw {
 		what = "bare loop"
 	}
-	if f.Progress != nil {
-		f.Progress(fmt.Sprintf("%d feeds every %s, %s", feeds, f.Every, what))
-	}
+	frame.tell("%d feeds every %s, %s", feeds, f.Every, what)
 	p, err := spawn(ctx, what, f.Command, Spec{Feeds: &spec})
 	if err != nil {
 		return m, err
@@ -143,7 +135,7 @@ func (f Feeds) measure(ctx context.Context, feeds int, raw bool) (m FeedsMeasure
 	if _, err := p.hear(ctx); err != nil { // every feed has been polled
 		return m, err
 	}
-	workerBefore, serverBefore, writtenBefore := p.usage(), serverUsage(nats), writtenBy(nats)
+	workerBefore, serverBefore, writtenBefore := p.usage(), s.usage(), writtenBy(s.own)
 	result, err := p.hear(ctx)
 	if err != nil {
 		return m, err
@@ -152,21 +144,14 @@ func (f Feeds) measure(ctx context.Context, feeds int, raw bool) (m FeedsMeasure
 		return m, fmt.Errorf("the %s polled nothing", what)
 	}
 	m.FeedsResult = *result.Feeds
-	workerAfter, serverAfter := p.usage(), serverUsage(nats)
-	m.Written = writtenBy(nats) - writtenBefore
+	workerAfter, serverAfter := p.usage(), s.usage()
+	m.Written = writtenBy(s.own) - writtenBefore
 	m.WorkerRSS, m.ServerRSS = workerAfter.RSS, serverAfter.RSS
 	m.WorkerCores = (workerAfter.CPU - workerBefore.CPU) / m.Seconds
 	m.ServerCores = (serverAfter.CPU - serverBefore.CPU) / m.Seconds
 	m.WorkerPerPoll = 1e6 * (workerAfter.CPU - workerBefore.CPU) / float64(m.Polls)
 	m.ServerPerPoll = 1e6 * (serverAfter.CPU - serverBefore.CPU) / float64(m.Polls)
 	return m, nil
-}
-
-func serverUsage(p *process) usage {
-	if p == nil {
-		return usage{}
-	}
-	return p.usage()
 }
 
 func writtenBy(p *process) int64 {

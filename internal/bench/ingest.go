@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -162,13 +159,7 @@ func ratioOf(runs []IngestRun, syncAlways bool) Ratio {
 			all, r.Against = append(all, run.Ratio), run.RawKind
 		}
 	}
-	slices.Sort(all)
-	if n := len(all); n > 0 {
-		r.Least, r.Median, r.Most = all[0], all[n/2], all[n-1]
-		if n%2 == 0 {
-			r.Median = (all[n/2-1] + all[n/2]) / 2
-		}
-	}
+	r.Median, r.Least, r.Most = spread(all)
 	return r
 }
 
@@ -180,7 +171,7 @@ func (i Ingest) measure(ctx context.Context, round int, syncAlways bool) (run In
 	if syncAlways {
 		run.RawKind = rawOneByOne
 	}
-	if err := i.withServer(ctx, syncAlways, i.profile(&run, "server.cpu"), func(s server) error { return i.pages(ctx, s, &run) }); err != nil {
+	if err := i.frame().withServer(ctx, syncAlways, i.profile(&run, "server.cpu"), func(s server) error { return i.pages(ctx, s, &run) }); err != nil {
 		return run, err
 	}
 	steps := []func() error{
@@ -207,32 +198,6 @@ func (i Ingest) measure(ctx context.Context, round int, syncAlways bool) (run In
 	return run, nil
 }
 
-// server is where to store.
-type server struct {
-	url string
-	dir string   // for files of the measurement
-	own *process // nil where it is not ours
-}
-
-// withServer runs f with a fresh server and folder, or with the given server.
-// Profile is a file for its CPU profile; empty means none.
-func (i Ingest) withServer(ctx context.Context, syncAlways bool, profile string, f func(server) error) (err error) {
-	dir, err := os.MkdirTemp("", "outlook-connector-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if i.NATS != "" {
-		return f(server{url: i.NATS, dir: dir})
-	}
-	nats, err := spawn(ctx, "NATS server", i.Command, Spec{Server: &ServerSpec{Dir: filepath.Join(dir, "nats"), SyncAlways: syncAlways, CPUProfile: profile}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, nats.end()) }()
-	return f(server{url: nats.url, dir: dir, own: nats})
-}
-
 // raw publishes and does nothing else. It returns how many messages, and how many
 // a second.
 func (i Ingest) raw(ctx context.Context, run *IngestRun, what string, like []Sample) (count int, rate float64, err error) {
@@ -243,8 +208,8 @@ func (i Ingest) raw(ctx context.Context, run *IngestRun, what string, like []Sam
 	if !spec.Async {
 		spec.For = cmp.Or(i.For, oneByOneFor)
 	}
-	i.progress("raw publishing, %s, %s%s", run.RawKind, what, synced(run.SyncAlways))
-	err = i.withServer(ctx, run.SyncAlways, "", func(s server) error {
+	i.frame().tell("raw publishing, %s, %s%s", run.RawKind, what, synced(run.SyncAlways))
+	err = i.frame().withServer(ctx, run.SyncAlways, "", func(s server) error {
 		spec.URL = s.url
 		p, err := spawn(ctx, "raw publisher", i.Command, Spec{Raw: &spec})
 		if err != nil {
@@ -268,21 +233,9 @@ func (i Ingest) raw(ctx context.Context, run *IngestRun, what string, like []Sam
 
 // profile is the file for a profile of the measurement; empty means none.
 func (i Ingest) profile(run *IngestRun, kind string) string {
-	if i.Profile == "" {
-		return ""
-	}
-	return filepath.Join(i.Profile, fmt.Sprintf("%s-%d.%s", map[bool]string{false: "default", true: "sync-always"}[run.SyncAlways], run.Round, kind))
+	return i.frame().profileOf(run.SyncAlways, run.Round, kind)
 }
 
-func (i Ingest) progress(format string, args ...any) {
-	if i.Progress != nil {
-		i.Progress(fmt.Sprintf(format, args...))
-	}
-}
-
-func synced(always bool) string {
-	if always {
-		return ", every write synced"
-	}
-	return ""
+func (i Ingest) frame() frame {
+	return frame{command: i.Command, nats: i.NATS, profile: i.Profile, progress: i.Progress}
 }

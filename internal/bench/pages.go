@@ -36,7 +36,7 @@ const (
 
 // pages measures the way of pages into the stream.
 func (i Ingest) pages(ctx context.Context, s server, run *IngestRun) (err error) {
-	i.progress("pages of %d × %d bytes from %d feeds%s", i.Items, i.Size, i.Feeds, synced(run.SyncAlways))
+	i.frame().tell("pages of %d × %d bytes from %d feeds%s", i.Items, i.Size, i.Feeds, synced(run.SyncAlways))
 	sink, err := spawn(ctx, "sink", i.Command, Spec{Sink: &SinkSpec{Feeds: i.Feeds, Pages: i.Pages, Items: i.Items, Size: i.Size, For: i.For}})
 	if err != nil {
 		return err
@@ -66,11 +66,11 @@ func (i Ingest) pages(ctx context.Context, s server, run *IngestRun) (err error)
 			err = failed
 		}
 	}()
-	return i.watch(ctx, sink, worker, s.own, stream, run)
+	return i.watch(ctx, sink, worker, s, stream, run)
 }
 
 // watch lets the sink begin and looks until everything is stored.
-func (i Ingest) watch(ctx context.Context, sink, worker, nats *process, stream *events, run *IngestRun) error {
+func (i Ingest) watch(ctx context.Context, sink, worker *process, nats server, stream *events, run *IngestRun) error {
 	web := &http.Client{Timeout: 10 * time.Second}
 	defer web.CloseIdleConnections()
 	waiting, since := 0, time.Now()
@@ -84,10 +84,7 @@ func (i Ingest) watch(ctx context.Context, sink, worker, nats *process, stream *
 	if err != nil {
 		return fmt.Errorf("%d of %d feeds have begun: %w", state.Waiting, i.Feeds, err)
 	}
-	before, sinkBefore, serverBefore := worker.usage(), sink.usage(), usage{}
-	if nats != nil {
-		serverBefore = nats.usage()
-	}
+	before, sinkBefore, serverBefore := worker.usage(), sink.usage(), nats.usage()
 	began := time.Now()
 	if _, err := askSink(ctx, web, http.MethodPost, sink.url+sinkGo); err != nil {
 		return err
@@ -110,10 +107,7 @@ func (i Ingest) watch(ctx context.Context, sink, worker, nats *process, stream *
 	if stored != want {
 		return fmt.Errorf("%d entities are stored, %d were read", stored, want)
 	}
-	after, sinkAfter, serverAfter := worker.usage(), sink.usage(), usage{}
-	if nats != nil {
-		serverAfter = nats.usage()
-	}
+	after, sinkAfter, serverAfter := worker.usage(), sink.usage(), nats.usage()
 	if run.like, err = stream.samples(ctx); err != nil {
 		return err
 	}
@@ -156,23 +150,29 @@ func until[T comparable](ctx context.Context, every time.Duration, worker *proce
 }
 
 func askSink(ctx context.Context, web *http.Client, method, url string) (state SinkState, err error) {
+	err = askFor(ctx, web, method, url, &state)
+	return state, err
+}
+
+// askFor asks a sink; a nil answer means that there is nothing to know.
+func askFor(ctx context.Context, web *http.Client, method, url string, to any) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
 	if err != nil {
-		return state, err
+		return err
 	}
 	resp, err := web.Do(req)
 	if err != nil {
-		return state, fmt.Errorf("ask the sink: %w", err)
+		return fmt.Errorf("ask the sink: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil {
-		err = json.Unmarshal(body, &state)
+	if err == nil && to != nil {
+		err = json.Unmarshal(body, to)
 	}
 	if err != nil {
-		return state, fmt.Errorf("ask the sink: %w", err)
+		return fmt.Errorf("ask the sink: %w", err)
 	}
-	return state, nil
+	return nil
 }
 
 // writeConfig writes the worker's configuration. JSON is YAML, too.

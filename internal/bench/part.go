@@ -23,6 +23,9 @@ type Spec struct {
 	Raw    *RawSpec    `json:"raw,omitempty"`
 	Worker *WorkerSpec `json:"worker,omitempty"`
 	Feeds  *FeedsSpec  `json:"feeds,omitempty"`
+
+	Effects *EffectsSpec `json:"effects,omitempty"`
+	Bare    *BareSpec    `json:"bare,omitempty"`
 }
 
 // ServerSpec is a NATS server.
@@ -85,6 +88,10 @@ func Part(ctx context.Context, in io.Reader, out io.Writer, worker func(ctx cont
 		return tell(told{Result: &result})
 	case spec.Feeds != nil:
 		return runFeeds(ctx, *spec.Feeds, tell)
+	case spec.Effects != nil:
+		return runEffects(ctx, *spec.Effects, tell)
+	case spec.Bare != nil:
+		return runBare(ctx, *spec.Bare, tell)
 	case spec.Worker != nil:
 		return worker(ctx, *spec.Worker, func() error { return tell(told{}) })
 	default:
@@ -94,17 +101,27 @@ func Part(ctx context.Context, in io.Reader, out io.Writer, worker func(ctx cont
 
 // runSink serves until ctx ends.
 func runSink(ctx context.Context, spec SinkSpec, tell func(told) error) error {
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second}
+	return serve(ctx, server, func(l net.Listener, url string) net.Listener {
+		server.Handler = newSink(spec, url).handler()
+		return l
+	}, tell)
+}
+
+// serve tells where the server is and serves until ctx ends. Open is told the
+// address before, and what it returns is served.
+func serve(ctx context.Context, server *http.Server, open func(l net.Listener, url string) net.Listener, tell func(told) error) error {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	url := "http://" + l.Addr().String()
-	server := &http.Server{Handler: newSink(spec, url).handler(), ReadHeaderTimeout: 10 * time.Second}
+	l = open(l, url)
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := tell(told{URL: url}); err != nil {
-		return errors.Join(err, server.Close())
+		return errors.Join(err, l.Close())
 	}
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -114,17 +131,11 @@ func runSink(ctx context.Context, spec SinkSpec, tell func(told) error) error {
 
 // runServer runs a NATS server until ctx ends.
 func runServer(ctx context.Context, spec ServerSpec, tell func(told) error) error {
-	if spec.CPUProfile != "" {
-		file, err := os.Create(spec.CPUProfile)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	end, err := profileCPU(spec.CPUProfile)
+	if err != nil {
+		return err
 	}
+	defer end()
 	server, err := embedded.Start(ctx, embedded.Options{
 		StoreDir: spec.Dir, Listen: "127.0.0.1:0", Open: true, SyncLate: !spec.SyncAlways, ServerName: "bench",
 	})
@@ -137,4 +148,23 @@ func runServer(ctx context.Context, spec ServerSpec, tell func(told) error) erro
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
 	defer cancel()
 	return errors.Join(err, server.Stop(ctx))
+}
+
+// profileCPU writes a profile until the returned function is called; an empty
+// path writes none.
+func profileCPU(path string) (end func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close() // whoever reads a torn profile sees it
+	}, nil
 }

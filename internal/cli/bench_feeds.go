@@ -65,7 +65,7 @@ func (a *app) benchFeeds(ctx context.Context, f benchFeedsFlags) error {
 	}
 	report, err := bench.Feeds{
 		Command: benchPart, Counts: f.feeds, Every: f.every, For: f.length, Latency: f.latency, Parallel: f.parallel, NATS: f.nats,
-		Progress: func(what string) { fmt.Fprintf(a.err, "%s …\n", what) },
+		Progress: a.benchProgress,
 	}.Run(ctx)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -13,12 +12,11 @@ import (
 )
 
 type benchIngestFlags struct {
-	pages, items, feeds, rounds int
-	size                        string
-	length                      time.Duration
-	nats                        string
-	syncAlways                  bool
-	profile                     string
+	benchFlags
+
+	pages, items, feeds int
+	size                string
+	length              time.Duration
 }
 
 func (a *app) benchIngestCommand() *cobra.Command {
@@ -52,10 +50,7 @@ them. "bare" are the bodies alone, without headers, on one subject.`,
 	flags.StringVar(&f.size, "size", "4KB", "`SIZE` of a message, at least 1KB")
 	flags.IntVar(&f.feeds, "feeds", 16, "mailboxes that are read at the same time")
 	flags.DurationVar(&f.length, "for", 0, "`TIME` of each measurement (default until all pages are read)")
-	flags.IntVar(&f.rounds, "rounds", 1, "how often all is measured, to see the spread")
-	flags.StringVar(&f.nats, "nats", "", "`URL` of a NATS server to use instead of one for each measurement")
-	flags.BoolVar(&f.syncAlways, "sync-always", false, "measure only with every write synced; with --nats: that server does so")
-	flags.StringVar(&f.profile, "profile", "", "`FOLDER` for profiles of the worker and the server (go tool pprof)")
+	f.add(flags)
 	return cmd
 }
 
@@ -67,18 +62,16 @@ func (a *app) benchIngest(ctx context.Context, f benchIngestFlags) error {
 	switch {
 	case f.pages < 0 || f.length < 0:
 		return usagef("--pages and --for must not be negative")
-	case f.items < 1 || f.items > 10_000 || f.feeds < 1 || f.feeds > 10_000 || f.rounds < 1:
-		return usagef("--items and --feeds must be 1 to 10000, --rounds at least 1")
+	case f.items < 1 || f.items > 10_000 || f.feeds < 1 || f.feeds > 10_000:
+		return usagef("--items and --feeds must be 1 to 10000")
 	}
-	if f.profile != "" {
-		if err := os.MkdirAll(f.profile, 0o700); err != nil {
-			return err
-		}
+	if err := f.check(); err != nil {
+		return err
 	}
 	report, err := bench.Ingest{
 		Command: benchPart, Feeds: f.feeds, Pages: f.pages, Items: f.items, Size: size, For: f.length,
 		NATS: f.nats, SyncAlways: f.syncAlways, Rounds: f.rounds, Profile: f.profile,
-		Progress: func(what string) { fmt.Fprintf(a.err, "%s …\n", what) },
+		Progress: a.benchProgress,
 	}.Run(ctx)
 	if err != nil {
 		return err
@@ -104,30 +97,8 @@ func (a *app) printIngest(r bench.IngestReport) error {
 	}
 	fmt.Fprintln(a.out)
 	for _, ratio := range r.Ratios {
-		synced := "disk synced every two minutes"
-		if ratio.SyncAlways {
-			synced = "every write synced"
-		}
 		fmt.Fprintf(a.out, "%s: %.2f of raw publishing the same messages %s (%.2f to %.2f), target %.1f\n",
-			synced, ratio.Median, ratio.Against, ratio.Least, ratio.Most, ratio.Target)
+			diskSynced(ratio.SyncAlways), ratio.Median, ratio.Against, ratio.Least, ratio.Most, ratio.Target)
 	}
 	return nil
-}
-
-func yes(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
-
-func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
-
-// parseSize reads a number of bytes such as 4096, 4KB or 1MB.
-func parseSize(text string) (int, error) {
-	n, err := readSize(text)
-	if err != nil || n < 1 || n > 16<<20 {
-		return 0, usagef("--size %q: write a size of 1KB to 16MB", text)
-	}
-	return int(n), nil
 }

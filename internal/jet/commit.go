@@ -40,7 +40,7 @@ func (c *Conn) Commit(ctx context.Context, p Page) (uint64, error) {
 	}
 	w := newWrite(ctx, slices.Concat(p.Segments, events), Msg{Subject: p.CursorSubject, Data: p.Cursor}, p.After)
 	w.moves = p.Moves
-	seq, err := c.events.do(w)
+	seq, err := c.events.do(w) //nolint:contextcheck // w has ours
 	return seq, mark(ctx, err, "commit page of %s", p.CursorSubject)
 }
 
@@ -82,8 +82,8 @@ const committers = 2
 // it anyway. So the pages of ten feeds go better in one than first one, then nine.
 const company = 10 * time.Millisecond
 
-// few is up to how many single messages are better stored each by itself. On a
-// single node that syncs every write, a batch costs as much as some fifteen
+// few is up to how many single messages are better stored each by itself where
+// that is not measured. On a single node that syncs every write, a batch costs as much as some fifteen
 // single messages, whatever its size (0.3 ms against 5 ms).
 const few = 16
 
@@ -96,7 +96,8 @@ const spuriousTries = 5
 type committer struct {
 	conn   *Conn
 	stream string
-	rollup bool // the fenced subject keeps its last message only
+	rollup bool  // the fenced subject keeps its last message only
+	pace   *pace // nil: most writes are pages
 	in     chan *write
 	flying atomic.Int32    // batches that are on their way
 	landed chan struct{}   // told, if anybody listens, when one of them is answered
@@ -105,9 +106,9 @@ type committer struct {
 	wg     sync.WaitGroup
 }
 
-func newCommitter(c *Conn, stream string, rollup bool) *committer {
+func newCommitter(c *Conn, stream string, rollup bool, p *pace) *committer {
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &committer{conn: c, stream: stream, rollup: rollup, in: make(chan *write), landed: make(chan struct{}), ctx: ctx, cancel: cancel}
+	k := &committer{conn: c, stream: stream, rollup: rollup, pace: p, in: make(chan *write), landed: make(chan struct{}), ctx: ctx, cancel: cancel}
 	for range committers {
 		k.wg.Go(k.loop)
 	}
@@ -123,6 +124,9 @@ func (k *committer) stop() {
 // do waits for a write's answer. Where the caller's context ends first, the
 // write may still happen.
 func (k *committer) do(w *write) (uint64, error) {
+	if k.single(w) {
+		return k.alone(w)
+	}
 	select {
 	case k.in <- w:
 	case <-w.ctx.Done():
@@ -156,13 +160,13 @@ func (k *committer) loop() {
 
 // gather adds to the first write what waits already: under load the writes pile
 // up by themselves while a batch is on its way. A page waits a moment for others
-// while there is such a batch; without load nobody waits for company, and a
-// single message never does.
+// while there is such a batch, and so does a single message where it is only here
+// because batches are cheaper; without load nobody waits for company.
 func (k *committer) gather(first *write) (group []*write, left *write) {
 	group = []*write{first}
 	messages, bytes := first.messages(), first.bytes
 	var late <-chan time.Time
-	for waits := messages > 1; ; {
+	for waits := messages > 1 || k.pace != nil; ; {
 		var w *write
 		select {
 		case w = <-k.in:
@@ -200,10 +204,16 @@ func (k *committer) store(group []*write) {
 	if len(group) == 0 {
 		return
 	}
-	if len(group) > 1 && len(group) <= few && !slices.ContainsFunc(group, func(w *write) bool { return w.messages() > 1 }) {
+	if k.apart(group) {
 		var all sync.WaitGroup
-		for i := range group {
-			all.Go(func() { k.store(group[i : i+1]) })
+		for i, w := range group {
+			all.Go(func() {
+				if k.pace != nil {
+					w.finish(k.alone(w))
+					return
+				}
+				k.store(group[i : i+1])
+			})
 		}
 		all.Wait()
 		return
@@ -272,6 +282,10 @@ func (k *committer) storeAlone(w *write, err error, grouped bool) {
 func (k *committer) settle(group []*write, cause error) (open []*write) {
 	var unreadable error
 	for _, w := range group {
+		if w.loose {
+			open = append(open, w)
+			continue
+		}
 		if unreadable != nil { // each look would wait for its own timeout
 			w.finish(0, unreadable)
 			continue
@@ -312,6 +326,17 @@ func (k *committer) settle(group []*write, cause error) (open []*write) {
 	return open
 }
 
+// apart reports whether the writes of a group are better stored each by itself.
+func (k *committer) apart(group []*write) bool {
+	if slices.ContainsFunc(group, func(w *write) bool { return w.messages() > 1 }) {
+		return false
+	}
+	if k.pace != nil {
+		return len(group) == 1 || k.pace.cheaper(len(group))
+	}
+	return len(group) > 1 && len(group) <= few
+}
+
 // publish sends the writes as one batch and returns the last sequence.
 func (k *committer) publish(group []*write) (uint64, error) {
 	k.flying.Add(1)
@@ -338,9 +363,13 @@ func (k *committer) publish(group []*write) (uint64, error) {
 		}
 		// The default asks for an answer to the first message too, which costs
 		// a round trip and tells nothing that the last answer does not.
+		began := time.Now()
 		ack, err := jetstreamext.PublishMsgBatch(ctx, k.conn.js, messages, jetstreamext.BatchFlowControl{AckFirst: false})
 		if err == nil {
 			last = ack.Sequence
+			if k.pace != nil {
+				k.pace.batched(time.Since(began))
+			}
 		}
 		return err
 	})

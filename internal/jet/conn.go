@@ -96,8 +96,9 @@ type Conn struct {
 	o     Options
 	log   *slog.Logger
 
-	events *committer
-	ledger *committer
+	events  *committer
+	ledger  *committer
+	results *committer
 
 	mu         sync.Mutex
 	handles    map[string]jetstream.Stream
@@ -133,8 +134,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err := c.dial(); err != nil {
 		return nil, err
 	}
-	c.events = newCommitter(c, names.EventsStream(), true)
-	c.ledger = newCommitter(c, names.LedgerStream(), false)
+	c.events = newCommitter(c, names.EventsStream(), true, nil)
+	c.ledger = newCommitter(c, names.LedgerStream(), false, newPace())
+	c.results = newCommitter(c, names.ResultStream(), false, newPace())
 	return c, nil
 }
 
@@ -159,7 +161,7 @@ func (c *Conn) dial() error {
 		}
 		return e
 	}
-	jsOptions := []jetstream.JetStreamOpt{jetstream.WithDefaultTimeout(c.o.Timeout)}
+	jsOptions := []jetstream.JetStreamOpt{jetstream.WithDefaultTimeout(c.o.Timeout), jetstream.WithPublishAsyncTimeout(c.o.Timeout)}
 	switch {
 	case settings.JSAPIPrefix != "":
 		c.js, err = jetstream.NewWithAPIPrefix(c.nc, settings.JSAPIPrefix, jsOptions...)
@@ -304,6 +306,7 @@ func (c *Conn) Ready() error {
 func (c *Conn) Close(ctx context.Context) error {
 	c.events.stop()
 	c.ledger.stop()
+	c.results.stop()
 	if c.nc.IsClosed() {
 		return nil
 	}

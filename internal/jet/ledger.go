@@ -39,13 +39,14 @@ func (l *Ledger) Load(ctx context.Context, id string) ([]byte, uint64, error) {
 // Save stores a record in place of the one with sequence after (zero: where
 // there is none) and returns its sequence. [ErrConflict] (kind Retry) says that
 // the record is another by now. Any other error leaves open whether it was
-// saved: load it again. Records that are saved at the same time share a batch.
+// saved: load it again. Records that are saved at the same time share a batch
+// where that is cheaper.
 func (l *Ledger) Save(ctx context.Context, id string, record []byte, after uint64) (uint64, error) {
 	subject, err := l.conn.names.Ledger(id)
 	if err != nil {
 		return 0, err
 	}
-	seq, err := l.conn.ledger.do(newWrite(ctx, nil, Msg{Subject: subject, Data: record}, after))
+	seq, err := l.conn.ledger.do(newWrite(ctx, nil, Msg{Subject: subject, Data: record}, after)) //nolint:contextcheck // the write has ours
 	if errors.Is(err, ErrFenced) {
 		return 0, &fault.Error{Kind: fault.Retry, Code: "conflict", Err: ErrConflict}
 	}
@@ -66,14 +67,16 @@ type Outcome struct {
 	Time   time.Time
 }
 
-// Put stores an outcome. Another one of the same command replaces it.
+// Put stores an outcome. Another one of the same command replaces it. Outcomes
+// that are stored at the same time share a batch where that is cheaper.
 func (r *Results) Put(ctx context.Context, id string, header Header, data []byte) error {
 	subject, err := r.conn.names.Result(id)
 	if err != nil {
 		return err
 	}
-	m := Msg{Subject: subject, Header: header, Data: data}.nats()
-	_, err = r.conn.publish(ctx, m, jetstream.WithExpectStream(r.conn.names.ResultStream()))
+	w := newWrite(ctx, nil, Msg{Subject: subject, Header: header, Data: data}, 0)
+	w.loose = true
+	_, err = r.conn.results.do(w) //nolint:contextcheck // w has ours
 	return mark(ctx, err, "store outcome of %s", id)
 }
 

@@ -100,6 +100,7 @@ type write struct {
 	moves  *Moves
 	fenced Msg
 	after  uint64
+	loose  bool // it is not fenced at all, and replaces whatever is there
 	bytes  int
 	done   chan written // has room for one
 }
@@ -167,6 +168,9 @@ func (w *write) batch(stream string, rollup bool) []*nats.Msg {
 		// of its own.
 		list[0].Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.moves.After, 10))
 		list[0].Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, w.moves.Subject)
+	}
+	if w.loose {
+		return append(list, w.fenced.nats())
 	}
 	fence(w.fenced, w.after, rollup)
 	return list

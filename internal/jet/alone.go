@@ -1,0 +1,159 @@
+package jet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// What single messages and batches cost as long as nothing was measured: as on a
+// single node that syncs every write.
+const (
+	firstSingle = 300 * time.Microsecond
+	firstBatch  = 5 * time.Millisecond
+)
+
+// singleLeast bounds what a single message is taken to cost: it has been on the
+// way at least, and one answer that came with others says little.
+const singleLeast = 10 * time.Microsecond
+
+// pace tells which is cheaper for messages that are stored at the same time: each
+// by itself, or all in a batch. It depends on the server. One that syncs its disk
+// rarely stores a single message in some 0.03 ms and syncs for a batch all the
+// same, so that batches of less than a hundred are never worth it; one that syncs
+// every write does so once for each single message or batch. No server tells
+// which of both it is, so it is measured.
+type pace struct {
+	mu     sync.Mutex
+	flying int           // single messages that are on their way
+	answer time.Time     // when the last of them was answered, or the first was sent
+	single time.Duration // between two answers while there are some to come, smoothed
+	batch  time.Duration // from sending a batch to its answer, smoothed
+}
+
+func newPace() *pace { return &pace{single: firstSingle, batch: firstBatch} }
+
+// cheaper reports whether n more messages are better stored each by itself.
+func (p *pace) cheaper(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Duration(p.flying+n)*p.single <= p.batch
+}
+
+// begin notes that a single message is sent.
+func (p *pace) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.flying == 0 {
+		p.answer = time.Now()
+	}
+	p.flying++
+}
+
+// end notes that a single message was answered, or given up.
+func (p *pace) end(answered bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flying--
+	now := time.Now()
+	if answered {
+		p.single = max(smoothed(p.single, now.Sub(p.answer)), singleLeast)
+	}
+	p.answer = now
+}
+
+// batched notes how long a batch took. What single messages cost is trusted less
+// with each one, so that they get their chance again: the server may have been
+// busy when they were measured.
+func (p *pace) batched(took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.batch = smoothed(p.batch, took)
+	p.single = max(p.single-p.single/32, singleLeast)
+}
+
+// smoothed moves a figure some of the way to a new one.
+func smoothed(was, now time.Duration) time.Duration { return was + (now-was)/16 }
+
+// single reports whether a write is better stored by itself, at once. While a
+// batch is on its way the next one is filled, because then they are the cheaper
+// ones. What the client would not send must not be in a batch with others.
+func (k *committer) single(w *write) bool {
+	if k.pace == nil || w.messages() > 1 {
+		return false
+	}
+	return int64(w.bytes) > k.conn.nc.MaxPayload() || k.flying.Load() == 0 && k.pace.cheaper(1)
+}
+
+// alone stores a single message in the caller's goroutine: nothing but the
+// message and its answer is between it and the server.
+func (k *committer) alone(w *write) (uint64, error) {
+	seq, err := k.send(w)
+	if err == nil || errors.Is(err, errNotConnected) || w.ctx.Err() != nil {
+		return seq, err
+	}
+	own := *w // somebody else may listen for the answer of w
+	own.done = make(chan written, 1)
+	switch {
+	case len(k.settle([]*write{&own}, err)) == 0:
+	case apiCode(err) == 0:
+		return 0, err // no verdict, and no trace of the write: it may still come
+	default:
+		k.storeAlone(&own, err, false)
+	}
+	r := <-own.done
+	return r.seq, r.err
+}
+
+// send sends a single message and waits for its answer. Where the write's
+// context ends first it may still be stored.
+func (k *committer) send(w *write) (uint64, error) {
+	if err := k.connected(w.ctx); err != nil {
+		return 0, err
+	}
+	messages := w.batch(k.stream, k.rollup)
+	defer recycle(messages) // the client has copied them by then
+	k.pace.begin()
+	future, err := k.conn.js.PublishMsgAsync(messages[0], jetstream.WithRetryAttempts(0))
+	if err != nil {
+		k.pace.end(false)
+		return 0, err
+	}
+	select {
+	case ack := <-future.Ok():
+		k.pace.end(true)
+		return ack.Sequence, nil
+	case err = <-future.Err():
+		k.pace.end(apiCode(err) != 0)
+		switch {
+		case errors.Is(err, jetstream.ErrAsyncPublishTimeout):
+			err = errNoAnswer
+		case errors.Is(err, nats.ErrDisconnected):
+			err = errLost
+		}
+		return 0, err
+	case <-w.ctx.Done():
+		k.pace.end(false)
+		return 0, w.ctx.Err()
+	}
+}
+
+// connected waits for a connection, for as long as a request may take.
+func (k *committer) connected(ctx context.Context) error {
+	if k.conn.nc.IsConnected() || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	bounded, cancel := context.WithTimeout(ctx, k.conn.o.Timeout)
+	defer cancel()
+	if err := k.conn.waitConnected(bounded); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return errNotConnected
+	}
+	return nil
+}
