@@ -45,17 +45,15 @@ func (d *DeadLetters) Put(ctx context.Context, subject, id string, header Header
 }
 
 // List returns up to limit dead letters that match a filter, oldest first; an
-// empty filter means all, a limit of zero no limit.
+// empty filter means all, a limit of zero no limit. Use Each where there may be
+// many.
 func (d *DeadLetters) List(ctx context.Context, filter string, limit int) ([]DeadLetter, error) {
-	if filter == "" {
-		filter = d.conn.names.Dead()
-	}
 	var list []DeadLetter
-	err := d.conn.each(ctx, d.conn.names.DeadStream(), filter, 0, func(m *jetstream.RawStreamMsg) bool {
-		list = append(list, deadLetter(m))
+	err := d.Each(ctx, DeadQuery{Filter: filter}, func(l DeadLetter, _ uint64) bool {
+		list = append(list, l)
 		return limit == 0 || len(list) < limit
 	})
-	return list, mark(ctx, err, "list dead letters")
+	return list, err
 }
 
 // Get returns one dead letter by its sequence, or [ErrNotFound] (kind Poison).
@@ -96,6 +94,26 @@ func (d *DeadLetters) Delete(ctx context.Context, sequence uint64) error {
 func (d *DeadLetters) Count(ctx context.Context) (map[string]uint64, error) {
 	counts, err := d.conn.counts(ctx, d.conn.names.DeadStream(), d.conn.names.Dead())
 	return counts, mark(ctx, err, "count dead letters")
+}
+
+// Sent returns the command behind a receipt; its Received and Deadline are not
+// set. [ErrNotFound] says that it is not in the queue any more: it has ended.
+func (d *DeadLetters) Sent(ctx context.Context, p Published) (Message, error) {
+	var m *jetstream.RawStreamMsg
+	err := d.conn.read(ctx, func(ctx context.Context) error {
+		s, err := d.conn.stream(ctx, p.Stream)
+		if err == nil {
+			m, err = s.GetMsg(ctx, p.Sequence)
+		}
+		return err
+	})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Message{}, fault.New(fault.Retry, "command %s-%d: %w", p.Stream, p.Sequence, ErrNotFound)
+	}
+	if err != nil {
+		return Message{}, mark(ctx, err, "read command %s-%d", p.Stream, p.Sequence)
+	}
+	return Message{Subject: m.Subject, Stream: p.Stream, Sequence: m.Sequence, Header: Header(m.Header), Data: m.Data}, nil
 }
 
 func deadMissing(sequence uint64) error {
