@@ -92,6 +92,7 @@ type Client struct {
 	application bool
 	http        HTTP
 	transport   *transport
+	uploads     uploadHosts
 	limits      *Limiter
 	resolve     func(ctx context.Context, mailbox string) (key string, wait time.Duration)
 	keys        sync.Map // mailbox → its name for the limits, as last resolved
@@ -166,7 +167,10 @@ func (c *Client) known(mailbox string) string {
 }
 
 // Close closes idle connections. Requests under way are not disturbed.
-func (c *Client) Close() { c.transport.close() }
+func (c *Client) Close() {
+	c.transport.close()
+	c.uploads.close()
+}
 
 // parseBase checks the root of the API.
 func parseBase(text string) (*url.URL, error) {
