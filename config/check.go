@@ -23,7 +23,7 @@ var (
 )
 
 // check adds every problem that a decoded configuration has: rules within a
-// value, between values, and for what is not built yet.
+// value and between values.
 func (d *document) check(c *Config) {
 	d.checkNATS(&c.NATS)
 	d.checkTokenStore(&c.TokenStore)
@@ -46,12 +46,6 @@ func (d *document) check(c *Config) {
 	checkUnique(d, "clients", c.Clients, func(c *Client) string { return c.Name })
 	checkUnique(d, "subscriptions", c.Subscriptions, func(s *Subscription) string { return s.Name })
 	checkUnique(d, "publishers", c.Publishers, func(p *Publisher) string { return p.Name })
-}
-
-// unavailable refuses a key or a value whose feature is not built yet. Ignoring
-// it would let the user believe that it works.
-func (d *document) unavailable(path, hint, what string) {
-	d.add(path, hint, "%s is not available in this version", what)
 }
 
 // checkUnique reports names that are there twice, at the second.

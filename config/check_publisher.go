@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,23 +17,37 @@ func (d *document) checkPublisher(path string, p *Publisher, c *Config) {
 	d.checkHeaders(path+".headers", p.Headers)
 	d.checkProgram(path+".request_transform", p.RequestTransform)
 	d.atLeastSecond(path+".give_up_after", p.GiveUpAfter)
+	d.atLeastSecond(path+".settle", p.Settle)
 	if p.InFlight < 1 || p.InFlight > 1024 {
 		d.add(path+".in_flight", "in_flight: 64", "in_flight: %s is not between 1 and 1024",
 			d.quote(path+".in_flight", strconv.Itoa(p.InFlight)))
 	}
-	switch at := path + ".delivery"; p.Delivery {
-	case "exactly_once":
-		d.add(at, "delivery: at_most_once",
-			"delivery: exactly_once is not available in this version: "+
-				"until commands can be looked up in the mailbox, a send whose answer never came cannot be settled")
-	default:
-		d.oneOf(at, p.Delivery, "at_most_once", "at_least_once")
+	d.oneOf(path+".delivery", p.Delivery, "at_most_once", "exactly_once", "at_least_once")
+	d.checkPublisherLimits(path+".limits", &p.Limits)
+}
+
+// hostPattern is a host, with a port or without.
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$`)
+
+func (d *document) checkPublisherLimits(path string, l *PublisherLimits) {
+	if l.Recipients < 1 || l.Recipients > 1000 {
+		d.add(path+".recipients", "recipients: 500", "recipients: %s is not between 1 and 1000",
+			d.quote(path+".recipients", strconv.Itoa(l.Recipients)))
 	}
-	if p.Limits.Recipients != 0 {
-		d.unavailable(path+".limits.recipients", "remove it", "limits.recipients")
+	for i, address := range l.From {
+		at := fmt.Sprintf("%s.from[%d]", path, i)
+		local, domain, _ := strings.Cut(address, "@")
+		switch {
+		case address == "*" && len(l.From) > 1:
+			d.add(at, `from: ["*"]`, `"*" allows any address and stands alone`)
+		case address != "*" && (local == "" || domain == "" || !validMailbox(address)):
+			d.add(at, `an address such as ann@contoso.com, or "*"`, "%s is not an address", d.quote(at, address))
+		}
 	}
-	if len(p.Limits.From) > 0 {
-		d.unavailable(path+".limits.from", "remove it", "limits.from")
+	for i, host := range l.NotificationHosts {
+		if at := fmt.Sprintf("%s.notification_hosts[%d]", path, i); !hostPattern.MatchString(host) {
+			d.add(at, "a host such as hooks.contoso.com, without https://", "%s is not a host", d.quote(at, host))
+		}
 	}
 }
 

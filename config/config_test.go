@@ -180,7 +180,7 @@ func TestTheSampleLoadsOnceItsEnvironmentIsSet(t *testing.T) {
 	if err != nil {
 		t.Fatalf("unexpected problems:\n%v", err)
 	}
-	if c.Subscriptions[0].Mailboxes.List[0] != "me" || c.Publishers[0].Delivery != "at_most_once" {
+	if c.Subscriptions[0].Mailboxes.List[0] != "me" || c.Publishers[0].Delivery != "exactly_once" {
 		t.Errorf("unexpected defaults: %+v", c)
 	}
 	if !bytes.HasPrefix(config.Sample(), []byte("# yaml-language-server: $schema=")) {
@@ -246,7 +246,8 @@ publishers:
 	}
 	wantPublisher := config.Publisher{
 		Name: "send-mail", Client: "contoso", Entity: "mail.message.sendMail", Method: "POST", Mailboxes: []string{"me"},
-		Delivery: "at_most_once", GiveUpAfter: duration(t, "24h"), InFlight: 64,
+		Delivery: "exactly_once", GiveUpAfter: duration(t, "24h"), Settle: duration(t, "1m"), InFlight: 64, ImmutableIDs: true,
+		Limits: config.PublisherLimits{Recipients: 500},
 	}
 	if diff := cmp.Diff(wantPublisher, c.Publishers[0]); diff != "" {
 		t.Errorf("publisher (-want +got):\n%s", diff)

@@ -32,16 +32,24 @@ type Publisher struct {
 	// A jq program over {mailbox, entity, path, query, headers, payload}, run
 	// before the request.
 	RequestTransform string `yaml:"request_transform,omitempty" show:"written"`
-	// What happens to a request whose answer never came: at_most_once does not
-	// repeat it, and it ends as uncertain where it may have had its effect;
-	// at_least_once repeats it and may do it twice. exactly_once is not available
-	// in this version. Default at_most_once.
-	Delivery string `yaml:"delivery" jsonschema:"enum=at_most_once,enum=at_least_once"`
+	// What happens to a request whose answer never came: exactly_once looks in the
+	// mailbox before it repeats anything, by a draft or a mark where there is one,
+	// and ends as uncertain where nothing can be looked for; at_most_once does not
+	// repeat it, and it ends as uncertain where it may have had its effect; at_least_once repeats it and may do it twice. Default exactly_once.
+	Delivery string `yaml:"delivery" jsonschema:"enum=exactly_once,enum=at_most_once,enum=at_least_once"`
 	// How long a message is tried before it becomes a dead letter, at least 1s.
 	// Default 24h.
 	GiveUpAfter Duration `yaml:"give_up_after"`
-	// Further policy. Not available in this version.
-	Limits PublisherLimits `yaml:"limits,omitempty"`
+	// How long a request whose answer was lost is left alone before exactly_once looks
+	// for its effect, at least 1s. Exchange needs some seconds until a sent mail is
+	// where it can be found. Default 1m.
+	Settle Duration `yaml:"settle"`
+	// Ids that an item keeps when it is moved, so that those in outcomes are those
+	// of the events: https://learn.microsoft.com/graph/outlook-immutable-id. Default
+	// true.
+	ImmutableIDs bool `yaml:"immutable_ids"`
+	// What messages may ask for beside entities and mailboxes.
+	Limits PublisherLimits `yaml:"limits"`
 	// Messages in work at the same time, per worker: 1 to 1024. Default 64.
 	InFlight int `yaml:"in_flight" jsonschema:"minimum=1,maximum=1024"`
 }
@@ -50,15 +58,26 @@ type Publisher struct {
 const reading = "GET"
 
 func (p *Publisher) setDefaults() {
-	p.Delivery = "at_most_once"
+	p.Delivery = "exactly_once"
 	p.GiveUpAfter = 24 * hour
+	p.Settle = 60 * second
 	p.InFlight = 64
+	p.ImmutableIDs = true
+	p.Limits.setDefaults()
 }
 
 // PublisherLimits is policy on what messages may do.
 type PublisherLimits struct {
-	// The most recipients of one message. Not available in this version.
-	Recipients int `yaml:"recipients,omitempty"`
-	// The senders that messages may name. Not available in this version.
+	// The most recipients of one command: to, cc, bcc and attendees. 1 to 1000,
+	// which is as many as Exchange Online ever takes. Default 500.
+	Recipients int `yaml:"recipients" jsonschema:"minimum=1,maximum=1000"`
+	// The addresses that messages may name as from or sender, besides that of the
+	// mailbox itself (which is not known where the mailbox is me). ["*"] allows
+	// any. Default none.
 	From []string `yaml:"from,omitempty"`
+	// The hosts that subscriptions to change notifications may have notified, by
+	// https, such as hooks.contoso.com or hooks.contoso.com:8443. Default none.
+	NotificationHosts []string `yaml:"notification_hosts,omitempty"`
 }
+
+func (l *PublisherLimits) setDefaults() { l.Recipients = 500 }

@@ -293,7 +293,7 @@ func TestGoodFilesAndTheSampleFitTheSchema(t *testing.T) {
 		}
 	}
 	// What an editor can find out, it must.
-	for _, name := range []string{"unknown-key", "bad-duration", "list-for-a-value", "missing-client-id", "unknown-grant", "log-level", "later-exactly-once"} {
+	for _, name := range []string{"unknown-key", "bad-duration", "list-for-a-value", "missing-client-id", "unknown-grant", "log-level", "unknown-delivery"} {
 		data, err := os.ReadFile(filepath.Join("testdata", "bad", name+".yaml"))
 		if err != nil {
 			t.Fatal(err)

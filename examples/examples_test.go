@@ -188,6 +188,7 @@ func normal(text string) string {
 	for pattern, name := range map[string]string{
 		`127\.0\.0\.1:\d+`:              "ADDRESS",
 		`[0-9a-f]{8}(-[0-9a-f]{4,12})+`: "UUID",
+		`…[A-Za-z0-9_=-]{12}`:           "ITEM",
 		`\d\d:\d\d:\d\d`:                "TIME",
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, name)

@@ -11,8 +11,22 @@ import (
 	"outlook-connector/internal/fault"
 )
 
-// attempt makes one request, with the record saying so before and after.
-func (j *job) attempt(ctx context.Context, p plan) (Verdict, bool) {
+// turn is a command's turn at its mailbox: the steps that are made within one
+// slot.
+type turn struct {
+	*job
+	p       *plan
+	r       *recipe
+	release func()
+	// made is the draft that this turn has made and that no record names yet.
+	made string
+	// ahead says that the record in hand is further than the stored one.
+	ahead bool
+}
+
+// take takes a slot of the mailbox for the command. Without ok the verdict says
+// when to come back.
+func (j *job) take(ctx context.Context, p *plan, r *recipe) (t *turn, v Verdict, ok bool) {
 	release, wait, ok := j.w.slots.Take(ctx, p.call.Client, p.mailbox)
 	if !ok {
 		j.log.DebugContext(ctx, "mailbox is busy", "wait", wait)
@@ -20,55 +34,166 @@ func (j *job) attempt(ctx context.Context, p plan) (Verdict, bool) {
 			wait = j.w.spread(delayBusy)
 		}
 		now := j.w.now()
-		return Again(max(min(wait, j.giveUpAt(p).Sub(now), maxDelay), 0)), true
+		return nil, Again(max(min(wait, j.giveUpAt(p).Sub(now), maxDelay), 0)), false
 	}
 	var once sync.Once
-	defer once.Do(release)
+	return &turn{job: j, p: p, r: r, release: func() { once.Do(release) }}, Verdict{}, true
+}
+
+// attempt goes on with the command, step by step, until it has ended or has to
+// wait.
+func (j *job) attempt(ctx context.Context, p *plan, r *recipe) (Verdict, bool) {
+	t, v, ok := j.take(ctx, p, r)
+	if !ok {
+		return v, true
+	}
+	defer func() { t.release() }()
+	return t.steps(ctx)
+}
+
+// steps makes one request after the other.
+func (t *turn) steps(ctx context.Context) (Verdict, bool) {
+	defer t.keep(ctx)
+	for {
+		if v, ok, more := t.step(ctx); !more {
+			return v, ok
+		}
+	}
+}
+
+// keep stores how far the command is, where no later step has done so.
+func (t *turn) keep(ctx context.Context) {
+	if !t.ahead {
+		return
+	}
+	if err := t.settle(ctx, t.rec); errors.Is(err, ErrConflict) {
+		t.dropDraft(ctx)
+	}
+}
+
+// step makes the next step, with the record saying so before and after.
+func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
+	at, known := t.r.at(t.rec.Step)
+	if !known {
+		at = 0 // it was another recipe, and nothing is in doubt
+	}
+	s := &t.r.steps[at]
 	// Asked before the ledger says that a request is under way: a crash while
 	// nobody is signed in must not look like one in the middle of a request.
-	if err := j.w.outlook.Ready(ctx, p.call.Client); err != nil {
-		return j.notReady(ctx, p, err)
+	if err := t.w.outlook.Ready(ctx, t.p.call.Client); err != nil {
+		v, ok = t.notReady(ctx, t.p, err)
+		return v, ok, false
 	}
-	if j.overdue() {
-		return Again(0), true
+	if t.overdue() {
+		return Again(0), true, false
 	}
-	before := j.rec
+	before := t.rec
 	next := before
 	next.State = stateSending
-	next.Open = before.Open || before.State == stateSending
+	next.Open = before.open()
 	next.Attempts++
 	next.Try = newTry()
-	next.Repeatable = mayRepeat(p.call.Method, p.delivery)
-	next.Mailbox, next.Entity = p.mailbox, p.op.ID
-	switch err := j.save(ctx, next, patienceBefore); {
+	next.NotUntil = time.Time{} // what it was put off for is over; a look counts from here
+	next.Doubt, next.Repeatable = s.doubt, s.doubt == repeat
+	if next.Step != s.name || next.Begun.IsZero() {
+		next.Step, next.Begun = s.name, t.w.now().UTC()
+	}
+	next.Mailbox, next.Entity = t.p.mailbox, t.p.op.ID
+	call, err := s.call(next)
+	if err != nil {
+		v, ok = t.finish(ctx, ending{state: t.unanswered(), plan: t.p, recipe: t.r, problem: asFault(err)})
+		return v, ok, false
+	}
+	switch err := t.save(ctx, next, patienceBefore); {
 	case errors.Is(err, ErrConflict):
-		return Verdict{}, false
+		t.dropDraft(ctx)
+		return Verdict{}, false, false
 	case unstorable(err):
 		problem := refuse("ledger_refused", "the ledger refuses the record of this command, so no request was made: %w", err).
 			WithHint("%s", fault.HintOf(err))
-		return j.finish(ctx, ending{state: j.unanswered(), plan: p, problem: problem})
+		v, ok = t.finish(ctx, ending{state: t.unanswered(), plan: t.p, recipe: t.r, problem: problem})
+		return v, ok, false
 	case err != nil:
-		return j.journalTrouble(ctx, err), true
+		return t.journalTrouble(ctx, err), true, false
 	}
+	t.ahead, t.made = false, ""
 	// The last look here before what cannot be taken back; [Outlook] takes one
 	// more. A worker that was frozen since its message came has lost it to
 	// somebody else by now.
-	if j.overdue() || ctx.Err() != nil {
-		return j.unsend(ctx, before)
+	if t.overdue() || ctx.Err() != nil {
+		v, ok = t.unsend(ctx, before)
+		return v, ok, false
 	}
-	p.call.RequestID, p.call.Deadline = j.rec.Try, j.m.Deadline
-	answer, err := j.w.outlook.Do(ctx, p.call)
-	once.Do(release)
+	answer, err := t.do(ctx, s, call)
+	if last := at == len(t.r.steps)-1; last {
+		t.release()
+	}
+	return t.judge(ctx, at, answer, err)
+}
+
+// do makes the request of a step.
+func (t *turn) do(ctx context.Context, s *step, call Call) (Answer, error) {
+	var answer Answer
+	var err error
+	if s.work != nil {
+		answer, err = s.work(ctx, t)
+	} else {
+		call.RequestID, call.Deadline = t.rec.Try, t.m.Deadline
+		answer, err = t.w.outlook.Do(ctx, call)
+	}
 	if answer.ClientRequestID == "" {
-		answer.ClientRequestID = j.rec.Try
+		answer.ClientRequestID = t.rec.Try
 	}
-	return j.judge(ctx, p, answer, err)
+	return answer, err
+}
+
+// advance goes on to the next step. item is what it is about; "" leaves it.
+func (t *turn) advance(at int, item string) {
+	next := t.rec
+	next.State, next.Open, next.Step, next.Begun = stateClaimed, false, t.r.steps[at+1].name, time.Time{}
+	next.Looked, next.Conflicts, next.NotUntil, next.Cause, next.Upload = 0, 0, time.Time{}, nil, nil
+	if item != "" {
+		next.Item = item
+		if t.r.owned {
+			t.made = item
+		}
+	}
+	t.rec, t.ahead = next, true
+}
+
+// dropDraft deletes a draft that this turn has made, where somebody else goes on
+// with another. What cannot be deleted stays behind in Drafts, unsent.
+func (t *turn) dropDraft(ctx context.Context) {
+	if t.made == "" {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	made := t.made
+	t.made, t.ahead = "", false
+	if err := t.load(ctx); err != nil || t.rec.Item == made {
+		return
+	}
+	t.discard(ctx, made)
+}
+
+// discard deletes a draft.
+func (t *turn) discard(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceBefore)
+	defer cancel()
+	call, err := t.w.request(t.p, opDelete, map[string]string{paramMessage: id}, nil, nil)
+	if err == nil {
+		call.RequestID = newTry()
+		_, err = t.w.outlook.Do(ctx, call)
+	}
+	if err != nil {
+		t.log.WarnContext(ctx, "a draft that is not needed stays in Drafts", "item", id, "error", err)
+	}
 }
 
 // notReady puts off a command for which no request can be begun, because there
 // is no token. That costs no attempt, and does not wait longer each time: what
 // is missing is mostly a person, and after the sign-in the queue should move.
-func (j *job) notReady(ctx context.Context, p plan, err error) (Verdict, bool) {
+func (j *job) notReady(ctx context.Context, p *plan, err error) (Verdict, bool) {
 	if fault.Stopped(ctx, err) {
 		return Again(0), true
 	}
@@ -118,35 +243,64 @@ func (j *job) unsend(ctx context.Context, before record) (Verdict, bool) {
 	return Again(0), true
 }
 
-// judge records what one attempt came to.
-func (j *job) judge(ctx context.Context, p plan, answer Answer, err error) (Verdict, bool) {
-	conflicts := j.rec.Conflicts
+// judge records what one attempt came to. more says that the next step follows.
+func (t *turn) judge(ctx context.Context, at int, answer Answer, err error) (v Verdict, ok, more bool) {
+	if errors.Is(err, ErrConflict) { // of a step that writes the record itself
+		return Verdict{}, false, false
+	}
+	s := &t.r.steps[at]
+	conflicts := t.rec.Conflicts
 	if answer.Status == statusPreconditionFailed {
 		conflicts++
 	}
-	switch decide(p, j.rec.Open, conflicts, answer, err) {
+	what := decide(t.p, t.r, s, t.rec, conflicts, answer, err)
+	if what == settleDone && at < len(t.r.steps)-1 {
+		item := ""
+		if s.item != nil {
+			item = s.item(answer.Body)
+		}
+		if s.item == nil || item != "" {
+			t.advance(at, item)
+			return Verdict{}, true, true
+		}
+		// It is made, and nobody says what it is called.
+		err = fault.New(fault.Retry, "the answer of Outlook names nothing").WithCode("blind_answer")
+		if what = lookLater; s.doubt != look {
+			what = tryAgain
+		}
+	}
+	switch what {
 	case settleDone:
-		return j.finish(ctx, ending{state: stateDone, plan: p, answer: answer})
+		v, ok = t.finish(ctx, ending{state: stateDone, plan: t.p, recipe: t.r, answer: answer})
 	case settleUncertain:
 		marked := fault.Of(err)
 		problem := refuse("uncertain_effect", "no final answer from Outlook: %w", marked).
 			WithHint("look in the mailbox before you send it again")
-		return j.finish(ctx, ending{state: stateUncertain, plan: p, answer: answer, problem: problem})
+		v, ok = t.finish(ctx, ending{state: stateUncertain, plan: t.p, recipe: t.r, answer: answer, problem: problem})
 	case settleFailed:
 		to := stateFailed
-		if j.rec.Open {
+		if t.rec.Open {
 			to = stateUncertain
 		}
-		return j.finish(ctx, ending{state: to, plan: p, answer: answer, problem: refused(p, answer, err)})
-	case tryAgain:
-		return j.giveBack(ctx, p, conflicts, answer, err)
+		if v, ok = t.finish(ctx, ending{state: to, plan: t.p, recipe: t.r, answer: answer, problem: refused(t.p, answer, err)}); ok && to == stateFailed && t.r.owned && t.rec.Item != "" {
+			t.discard(ctx, t.rec.Item)
+		}
+	case goPlain:
+		t.w.goPlain(t.p)
+		next := t.rec
+		next.State, next.Step, next.Begun, next.Plain = stateClaimed, "", time.Time{}, true
+		t.log.WarnContext(ctx, "no draft can be made, the mail is sent without", "mailbox", t.p.mailbox, "client", t.p.call.Client,
+			"error", err, "hint", "grant Mail.ReadWrite for exactly_once")
+		t.r, t.rec, t.ahead = t.r.plain, next, true
+		return Verdict{}, true, true
 	default:
-		panic("publisher: no such decision")
+		v, ok = t.giveBack(ctx, what, conflicts, answer, err)
 	}
+	return v, ok, false
 }
 
 // refused is the problem of a request that Outlook will not take.
-func refused(p plan, answer Answer, err error) *fault.Error {
+func refused(p *plan, answer Answer, err error) *fault.Error {
 	marked := fault.Of(err)
 	if answer.Status == statusPreconditionFailed && p.call.Header["If-Match"] != "" {
 		return refuse("conflict", "the item is not as If-Match expects it: %w", marked).
@@ -156,45 +310,52 @@ func refused(p plan, answer Answer, err error) *fault.Error {
 }
 
 // giveBack records an attempt that failed for now and puts the command off.
-func (j *job) giveBack(ctx context.Context, p plan, conflicts int, answer Answer, err error) (Verdict, bool) {
+func (t *turn) giveBack(ctx context.Context, what decision, conflicts int, answer Answer, err error) (Verdict, bool) {
 	marked := fault.Of(err)
-	now := j.w.now()
-	next := j.rec
+	now := t.w.now()
+	next := t.rec
 	next.State = stateClaimed
-	next.Open = j.rec.Open || ambiguous(marked)
+	next.Open = t.rec.Open || ambiguous(marked)
 	next.Conflicts = conflicts
 	next.Cause = &cause{
 		Problem: problemOf(marked), Status: answer.Status,
 		RequestID: answer.RequestID, ClientRequestID: answer.ClientRequestID,
 	}
-	delay := max(marked.After, j.w.backoff(next.Attempts))
+	delay := max(marked.After, t.w.backoff(next.Attempts))
 	unsent := answer.Status == 0 && !ambiguous(marked)
 	switch {
+	case what == lookNow || what == lookLater:
+		next.State, next.Open, next.Doubt = stateSending, t.rec.Open, look
+		if delay = marked.After; what == lookNow {
+			next.Looked++
+		} else if at, _ := t.r.at(t.rec.Step); t.r.steps[at].settles {
+			delay = max(delay, t.def.Settle)
+		}
 	case fault.Stopped(ctx, err) && !ambiguous(marked):
 		// The worker is stopping and nothing was sent: no attempt was made.
-		next.Attempts, next.Cause, delay = j.rec.Attempts-1, j.rec.Cause, 0
+		next.Attempts, next.Cause, delay = t.rec.Attempts-1, t.rec.Cause, 0
 	case marked.Code == codeDeadlinePassed && !ambiguous(marked):
 		// Somebody else may have the message: it is theirs to go on at once.
-		next.Cause, delay = j.rec.Cause, 0
+		next.Cause, delay = t.rec.Cause, 0
 		if unsent {
 			next.Attempts--
 		}
 	case marked.Kind == fault.Reauth && unsent:
 		// The token went between the question and the request.
 		next.Attempts--
-		delay = max(marked.After, j.w.about(delayReauth))
+		delay = max(marked.After, t.w.about(delayReauth))
 	case marked.Kind == fault.Reauth:
 		delay = max(delay, delayReauth)
 	}
-	delay = max(min(delay, j.giveUpAt(p).Sub(now)), 0)
+	delay = max(min(delay, t.giveUpAt(t.p).Sub(now)), 0)
 	next.NotUntil = now.Add(delay).UTC()
-	switch err := j.settle(ctx, next); {
+	switch err := t.settle(ctx, next); {
 	case errors.Is(err, ErrConflict):
 		return Verdict{}, false
 	case err != nil:
-		j.journalTrouble(ctx, err)
+		t.journalTrouble(ctx, err)
 	}
-	j.log.WarnContext(ctx, "command will be tried again", "entity", p.op.ID, "mailbox", p.mailbox,
+	t.log.WarnContext(ctx, "command will be tried again", "entity", t.p.op.ID, "mailbox", t.p.mailbox, "step", next.Step,
 		"remedy", marked.Kind.String(), "code", marked.Code, "status", answer.Status, "request_id", answer.RequestID,
 		"attempts", next.Attempts, "after", delay, "error", marked, "hint", fault.HintOf(err))
 	return Again(min(delay, maxDelay)), true

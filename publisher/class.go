@@ -6,54 +6,13 @@ import (
 	"outlook-connector/internal/fault"
 )
 
-// This file is the one place that knows what an answer means for an operation:
-// a row of a table for each kind of operation, made of its method so far. The
-// finer classes (draft and send, events by transactionId, moves, copies) become
-// further rows here, with their look-ups; nothing else asks for a method.
-
-// class is what may be done with a kind of operation.
-type class struct {
-	// repeatable says that a second request after one of unknown effect leaves
-	// things as one would have left them.
-	repeatable bool
-	// goneIsDone says that 404 on such a repeat means that the first had its
-	// effect.
-	goneIsDone bool
-}
-
-// The methods that operations are done by. (net/http has names for them, and
-// is not known here.)
-const (
-	methodGet    = "GET"
-	methodPatch  = "PATCH"
-	methodPut    = "PUT"
-	methodDelete = "DELETE"
-)
-
-// classOf returns the class of an operation by its method. PATCH and PUT set
-// properties to given values and DELETE names its item by id, so each may be
-// repeated; POST creates, sends or acts, and Graph knows no key by which it
-// would see a repetition.
-func classOf(method string) class {
-	switch method {
-	case methodPatch, methodPut:
-		return class{repeatable: true}
-	case methodDelete:
-		return class{repeatable: true, goneIsDone: true}
-	default:
-		return class{}
-	}
-}
-
-// mayRepeat reports whether a request may be made again while nobody knows
-// whether the last one had its effect.
-func mayRepeat(method string, delivery Delivery) bool {
-	return classOf(method).repeatable || delivery == AtLeastOnce
-}
-
 // maxConflicts is how often 412 is met with another attempt. Exchange answers
 // it without any If-Match while it still works on a new item, for some seconds.
 const maxConflicts = 5
+
+// maxDoubtful is how often a refusal that an earlier request may have caused is met
+// with a look and another attempt.
+const maxDoubtful = 3
 
 // decision is what follows from an answer.
 type decision int
@@ -67,12 +26,18 @@ const (
 	settleUncertain
 	// tryAgain: later, with another attempt.
 	tryAgain
+	// lookLater: find out once things have settled.
+	lookLater
+	// lookNow: find out.
+	lookNow
+	// goPlain: the client may not do this, and there is another way.
+	goPlain
 )
 
-// decide says what follows from the answer to one attempt. open tells whether
-// an earlier attempt of this command may have had its effect; conflicts counts
-// the 412 so far, this one included.
-func decide(p plan, open bool, conflicts int, answer Answer, err error) decision {
+// decide says what follows from the answer to one attempt at a step. rec is as it
+// was when the attempt was begun; conflicts counts the 412 so far, this one
+// included.
+func decide(p *plan, r *recipe, s *step, rec record, conflicts int, answer Answer, err error) decision {
 	if err == nil || isSuccess(answer.Status) {
 		// A 2xx is final whatever comes with it. 202 with Retry-After has been
 		// seen on sendMail, and repeating it sent the mail again:
@@ -80,18 +45,22 @@ func decide(p plan, open bool, conflicts int, answer Answer, err error) decision
 		return settleDone
 	}
 	marked := fault.Of(err)
-	kind := classOf(p.call.Method)
 	switch {
 	case ambiguous(marked):
-		// Where even the repetition would come to nothing (a redirect, a full
-		// mailbox), the open effect stays open.
-		if mayRepeat(p.call.Method, p.delivery) && passing(marked.Kind) {
-			return tryAgain
+		return decideOpen(s, marked)
+	case s.doubtful != nil && s.doubtful(answer.Status, marked.Code):
+		if rec.Looked >= maxDoubtful {
+			return settleUncertain
 		}
-		return settleUncertain
-	case answer.Status == statusNotFound && kind.goneIsDone && open:
+		return lookNow
+	case missing(answer.Status, err) && goneIsDone(p.op):
 		return settleDone
+	case answer.Status == statusForbidden && r.plain != nil && !rec.Open && r.steps[0].name == s.name:
+		return goPlain
 	case answer.Status == statusPreconditionFailed:
+		if s.doubt == look && rec.Open {
+			return lookNow // the first may have had its effect, and changed the etag
+		}
 		if p.call.Header["If-Match"] != "" || conflicts >= maxConflicts {
 			return settleFailed
 		}
@@ -103,9 +72,35 @@ func decide(p plan, open bool, conflicts int, answer Answer, err error) decision
 	}
 }
 
+// decideOpen says what follows from an answer that leaves the effect open.
+func decideOpen(s *step, marked *fault.Error) decision {
+	switch s.doubt {
+	case repeat:
+		// Where even the repetition would come to nothing (a redirect, a full
+		// mailbox), the open effect stays open.
+		if passing(marked.Kind) {
+			return tryAgain
+		}
+	case look:
+		return lookLater
+	}
+	return settleUncertain
+}
+
+// The methods that matter here. (net/http has names for them, and is not known
+// here.)
+const (
+	methodGet    = "GET"
+	methodPatch  = "PATCH"
+	methodPut    = "PUT"
+	methodDelete = "DELETE"
+)
+
 // The statuses that mean something else here than their remedy says.
 const (
+	statusForbidden          = 403
 	statusNotFound           = 404
+	statusConflict           = 409
 	statusPreconditionFailed = 412
 )
 

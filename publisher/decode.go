@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -31,6 +30,11 @@ type request struct {
 	path, query, headers map[string]*string
 	// payload is a JSON object, or nil.
 	payload jsontext.Value
+	// raw is a body that is no JSON object (a picture, a mail as MIME), or nil;
+	// then payload is nil.
+	raw []byte
+	// blob names the object that the body lies in, until it is fetched.
+	blob string
 }
 
 // decode reads a command. It is strict where a lenient reader would guess: a
@@ -61,6 +65,9 @@ func decode(subject string, data []byte) (request, error) {
 		if err := r.set(subject, member, value); err != nil {
 			return request{}, err
 		}
+	}
+	if r.blob != "" && (r.payload != nil || r.raw != nil) {
+		return request{}, refuse("bad_message", "%s has both payload and payload_blob", subject).WithHint("leave one of them out")
 	}
 	return r, nil
 }
@@ -145,7 +152,6 @@ func position(data []byte, at int64) string {
 
 // set takes one member of a command.
 func (r *request) set(subject, member string, value jsontext.Value) error {
-	null := value.Kind() == 'n'
 	var err error
 	switch member {
 	case "mailbox":
@@ -161,23 +167,41 @@ func (r *request) set(subject, member string, value jsontext.Value) error {
 	case "headers":
 		r.headers, err = texts(subject, member, value)
 	case "payload":
-		if null {
-			return nil
-		}
-		if value.Kind() != '{' {
-			return refuse("bad_message", "payload of %s must be a JSON object, not %s", subject, kindName(value.Kind())).
-				WithHint("bodies that are not JSON objects (MIME text, photos) are not supported yet")
-		}
-		r.payload = value.Clone()
-		err = refuseBlobs(value)
+		err = r.setPayload(subject, value)
 	case "payload_blob":
-		if !null {
-			return refuse("not_supported", "payload_blob is not supported yet").WithHint("put the body into payload")
+		if r.blob, err = text(subject, member, value); err == nil && r.blob != "" && !plainBlob(r.blob) {
+			err = refuse("bad_blob", "payload_blob of %s is %q, which names no object", subject, clip(r.blob)).
+				WithHint("name it as in OUTLOOK_BLOB/photo-of-ann")
 		}
 	default:
 		return unknownMember(subject, member)
 	}
 	return err
+}
+
+// setPayload takes a body: a JSON object, or the base64 of one that is something
+// else, as Graph itself writes such bodies inside of JSON
+// (https://learn.microsoft.com/graph/json-batching#request-format).
+func (r *request) setPayload(subject string, value jsontext.Value) error {
+	switch value.Kind() {
+	case 'n':
+		return nil
+	case '{':
+		r.payload = value.Clone()
+		return nil
+	case '"':
+		encoded, err := text(subject, "payload", value)
+		if err != nil {
+			return err
+		}
+		if r.raw, err = decodeBase64(encoded); err != nil || len(r.raw) == 0 {
+			return refuse("bad_message", "payload of %s is text, and not the base64 of anything", subject).
+				WithHint("a picture or a mail as MIME goes into payload as base64, every other body as a JSON object")
+		}
+		return nil
+	default:
+		return refuse("bad_message", "payload of %s must be a JSON object or text in base64, not %s", subject, kindName(value.Kind()))
+	}
 }
 
 func unknownMember(subject, member string) error {
@@ -244,28 +268,6 @@ func texts(subject, member string, value jsontext.Value) (map[string]*string, er
 		}
 	}
 	return found, nil
-}
-
-// blobPlace is where a payload names an attachment in the object store.
-var blobPlace = regexp.MustCompile(`/attachments/[0-9]+/blob$`)
-
-// refuseBlobs refuses attachments that name an object of the object store.
-// Sent on as they are, Graph would refuse them with a text about a property
-// that the sender cannot find in any reference.
-func refuseBlobs(payload jsontext.Value) error {
-	if !bytes.Contains(payload, []byte(`"blob"`)) {
-		return nil
-	}
-	dec := jsontext.NewDecoder(bytes.NewReader(payload))
-	for {
-		if _, err := dec.ReadToken(); err != nil {
-			return nil //nolint:nilerr // the end: the text was checked
-		}
-		if place := string(dec.StackPointer()); blobPlace.MatchString(place) {
-			return refuse("not_supported", "payload%s: attachments from the object store are not supported yet", place).
-				WithHint("give the attachment as contentBytes")
-		}
-	}
 }
 
 func kindName(kind jsontext.Kind) string {

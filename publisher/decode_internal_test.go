@@ -23,6 +23,7 @@ func FuzzDecode(f *testing.F) {
 		`{"entity":"mail.message.sendMail","method":"POST","payload":null,"payload_blob":null}`,
 		`{"a":1,"a":2}`, `{'a'}`, "\xef\xbb\xbf{}", `{"mailbox":"\ud83d"}`, `[[[[`, `{"payload":{"attachments":[{"blob":"x"}]}}`,
 		`{"payload":{"a":` + strings.Repeat("[", 120), "{}{}", `{"payload":{"n":1e999}}`, `{"mailbox":"\u0000"}`,
+		`{"payload":"/9j_"}`, `{"payload":"QQ=="}`, `{"payload_blob":"B/x"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -57,8 +58,31 @@ func FuzzDecode(f *testing.F) {
 		if diff := cmp.Diff(value, twice); diff != "" {
 			t.Fatalf("changed on the way:\n%s", diff)
 		}
-		if merged, err := r.over(request{payload: []byte(`{"isRead":true}`)}); err != nil || !json.Valid(merged.payload) {
+		merged, err := r.over(request{payload: []byte(`{"isRead":true}`)})
+		if err != nil || json.Valid(merged.payload) == (r.raw != nil) {
 			t.Fatalf("merge: %v: %s", err, merged.payload)
+		}
+	})
+}
+
+// FuzzMIME feeds the reader of mails anything: it counts, or refuses with a marked
+// error and a sentence.
+func FuzzMIME(f *testing.F) {
+	for _, seed := range []string{
+		"From: a@b.de\r\nTo: c@d.de, =?utf-8?q?=C3=A4?= <e@f.de>\r\n\r\nHello", "To: x:;\n\n", "\n\n", "To: a@b.de\n folded@c.de", "a", "To:\n\n", "From: <",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := mentionedInMIME(data)
+		if err == nil {
+			if m.recipients < 0 || m.recipients > len(data) || len(m.senders) > len(data) {
+				t.Fatalf("%+v", m)
+			}
+			return
+		}
+		if marked, ok := errors.AsType[*fault.Error](err); !ok || marked.Kind != fault.Poison || marked.Hint == "" || len(marked.Error()) > 1000 {
+			t.Fatalf("error %v is not marked, or too long", err)
 		}
 	})
 }
@@ -102,18 +126,6 @@ func TestTheNearestWordIsSuggestedOnlyWhereItIsNear(t *testing.T) {
 	} {
 		if got := nearest(typed, members[:]); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", typed, got, want)
-		}
-	}
-}
-
-func TestEveryMethodOfTheCatalogueHasAClass(t *testing.T) {
-	t.Parallel()
-	for method, repeatable := range map[string]bool{"POST": false, "PATCH": true, "PUT": true, "DELETE": true, "MOVE": false} {
-		if got := mayRepeat(method, AtMostOnce); got != repeatable {
-			t.Errorf("%s may be repeated: %v, want %v", method, got, repeatable)
-		}
-		if !mayRepeat(method, AtLeastOnce) {
-			t.Errorf("%s is not repeated at least once", method)
 		}
 	}
 }

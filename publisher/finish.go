@@ -23,8 +23,10 @@ const (
 // ending is how a command ends.
 type ending struct {
 	state   state
-	plan    plan   // as far as it is known
-	answer  Answer // of the last attempt, where there was one now
+	plan    *plan    // as far as it is known; nil: not at all
+	recipe  *recipe  // nil: not known
+	answer  Answer   // of the last attempt, where there was one now
+	found   *finding // what was found in its place
 	problem *fault.Error
 	stack   string
 }
@@ -34,7 +36,7 @@ type ending struct {
 // the next worker. It returns false where somebody else moved the record.
 func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 	next := j.rec
-	next.State = e.state
+	next.State, next.Upload = e.state, nil
 	next.Stack = clipTo(e.stack, maxStack)
 	next.Outcome = j.outcome(e)
 	next.Mailbox, next.Entity = next.Outcome.Mailbox, next.Outcome.Entity
@@ -54,7 +56,11 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 	case err != nil:
 		return j.journalTrouble(ctx, err), true
 	}
-	j.count(ctx, e.plan.notBefore, next.Outcome)
+	var notBefore time.Time
+	if e.plan != nil {
+		notBefore = e.plan.notBefore
+	}
+	j.count(ctx, notBefore, next.Outcome)
 	return j.tell(ctx), true
 }
 
@@ -62,16 +68,32 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 func (j *job) outcome(e ending) *Outcome {
 	o := &Outcome{
 		ID: j.who.id, Publisher: j.m.Publisher,
-		Mailbox: orElse(e.plan.mailbox, j.rec.Mailbox), Entity: j.rec.Entity,
+		Mailbox: j.rec.Mailbox, Entity: j.rec.Entity,
 		Outcome: string(e.state),
 		Status:  e.answer.Status, RequestID: e.answer.RequestID, ClientRequestID: e.answer.ClientRequestID,
 		Attempts: j.rec.Attempts, ReceivedAt: j.m.Received.UTC(), FinishedAt: j.w.now().UTC(),
 	}
-	if e.plan.op != nil {
-		o.Entity = e.plan.op.ID
+	if e.plan != nil {
+		o.Mailbox = orElse(e.plan.mailbox, o.Mailbox)
+		if e.plan.op != nil {
+			o.Entity = e.plan.op.ID
+		}
+	}
+	if e.recipe != nil {
+		o.Weaker = e.recipe.weaker
 	}
 	if e.state == stateDone {
 		o.takeBody(e.answer.Body)
+		o.AlreadyGone = e.answer.Status == statusNotFound && !j.rec.Open
+		if e.found != nil {
+			o.Found = true
+			o.takeBody(e.found.body)
+			o.ItemID = orElse(o.ItemID, e.found.item)
+		}
+		o.ItemID = orElse(o.ItemID, j.rec.Item)
+		if e.recipe != nil && e.recipe.owned {
+			o.InternetMessageID = orElse(o.InternetMessageID, e.recipe.marker.messageID())
+		}
 		return o
 	}
 	if o.ClientRequestID == "" && j.rec.Attempts > 0 {

@@ -57,6 +57,7 @@ type Worker struct {
 	journal       Journal
 	outcomes      Outcomes
 	slots         Slots
+	uploader      *uploader
 	replyPrefixes []string
 	log           *slog.Logger
 	metrics       *metrics
@@ -66,8 +67,9 @@ type Worker struct {
 	names         []string
 
 	mu       sync.Mutex
-	held     map[string]struct{} // keys of the commands in hand
-	unstored map[string]record   // what the journal could not take
+	held     map[string]struct{}  // keys of the commands in hand
+	unstored map[string]record    // what the journal could not take
+	plainly  map[string]time.Time // until when no draft is made for a client in a mailbox
 }
 
 // job is one delivery being worked on. It belongs to one goroutine.
@@ -176,7 +178,7 @@ func (j *job) round(ctx context.Context) (Verdict, bool) {
 	case j.rec.State != stateNone && j.rec.Source != j.who.source && now.Before(later(j.rec.Touched, j.rec.NotUntil).Add(takeOver)):
 		j.log.DebugContext(ctx, "another message with this key is being worked on")
 		return Again(j.w.spread(2 * delayHeld)), true
-	case j.rec.State == stateSending && !j.rec.Repeatable:
+	case j.rec.State == stateSending && j.rec.inDoubt() == leave:
 		return j.finish(ctx, ending{state: stateUncertain, problem: errUnknownEnd()})
 	}
 	p, err := j.w.plan(ctx, j.m, j.def)
@@ -189,23 +191,40 @@ func (j *job) round(ctx context.Context) (Verdict, bool) {
 				"name", clip(j.m.Publisher), "after", wait, "error", err, "hint", fault.HintOf(err))
 			return Again(wait), true
 		}
-		return j.finish(ctx, ending{state: j.unanswered(), plan: p, problem: asFault(err)})
+		if wait := j.planWait(ctx, &p, err, now); wait > 0 {
+			return Again(wait), true
+		}
+		return j.finish(ctx, ending{state: j.unanswered(), plan: &p, problem: asFault(err)})
 	}
-	if j.rec.State == stateSending && !mayRepeat(p.call.Method, p.delivery) {
-		return j.finish(ctx, ending{state: stateUncertain, plan: p, problem: errUnknownEnd()})
+	r := j.w.recipe(&p, j.who.key)
+	if j.rec.State == stateNone && r.plain != nil && j.w.isPlain(&p) {
+		j.rec.Plain = true
 	}
-	if v, end, ok := j.notNow(ctx, p, now); ok {
+	if j.rec.Plain && r.plain != nil {
+		r = r.plain
+	}
+	at, known := r.at(j.rec.Step)
+	if j.rec.State == stateSending && (!known || r.steps[at].doubt == leave) {
+		return j.finish(ctx, ending{state: stateUncertain, plan: &p, recipe: r, problem: errUnknownEnd()})
+	}
+	if v, end, ok := j.notNow(ctx, &p, now); ok {
 		if end != nil {
 			return j.finish(ctx, *end)
 		}
 		return v, true
 	}
-	return j.attempt(ctx, p)
+	if j.rec.State == stateSending && j.rec.inDoubt() == look {
+		if r.steps[at].find == nil {
+			return j.finish(ctx, ending{state: stateUncertain, plan: &p, recipe: r, problem: errUnknownEnd()})
+		}
+		return j.lookUp(ctx, &p, r, at)
+	}
+	return j.attempt(ctx, &p, r)
 }
 
 // notNow looks at the clock: whether the command must wait, or has had its
 // time.
-func (j *job) notNow(ctx context.Context, p plan, now time.Time) (Verdict, *ending, bool) {
+func (j *job) notNow(ctx context.Context, p *plan, now time.Time) (Verdict, *ending, bool) {
 	giveUp := j.giveUpAt(p)
 	switch {
 	case now.Before(p.notBefore):
@@ -243,7 +262,7 @@ func (j *job) unknownFor(now time.Time) time.Duration {
 	return min(j.w.about(delayUnknown), until.Sub(now))
 }
 
-func (j *job) giveUpAt(p plan) time.Time {
+func (j *job) giveUpAt(p *plan) time.Time {
 	return later(j.m.Received, p.notBefore).Add(j.def.GiveUpAfter)
 }
 
@@ -267,7 +286,7 @@ func (j *job) gaveUp() *fault.Error {
 // unanswered is how a command ends that will not be tried (again): uncertain
 // where an earlier request may have had its effect.
 func (j *job) unanswered() state {
-	if j.rec.State == stateSending || j.rec.Open {
+	if j.rec.open() {
 		return stateUncertain
 	}
 	return stateFailed

@@ -120,6 +120,7 @@ func TestAnAnswerMeansWhatItsClassSays(t *testing.T) {
 		return &fault.Error{Kind: fault.Retry, After: after, Code: "busy", Err: errors.New("busy")}
 	}
 	poison := fault.New(fault.Poison, "no").WithCode("ErrorInvalidRequest")
+	gone := fault.New(fault.Poison, "gone").WithCode("ErrorItemNotFound")
 	type step struct {
 		status int
 		err    error
@@ -152,7 +153,8 @@ func TestAnAnswerMeansWhatItsClassSays(t *testing.T) {
 		{"412 with If-Match", patch, "", true, []step{{412, retry(0)}}, "failed", "conflict", 1},
 		{"DELETE of nothing", del, "", false, []step{{404, poison}}, "failed", "ErrorInvalidRequest", 1},
 		{"DELETE refused, then of nothing", del, "", false, []step{{429, retry(0)}, {404, poison}}, "failed", "ErrorInvalidRequest", 2},
-		{"DELETE without an answer, then gone", del, "", false, []step{{504, noAnswer()}, {404, poison}}, "done", "", 2},
+		{"DELETE of what is gone", del, "", false, []step{{404, gone}}, "done", "", 1},
+		{"DELETE without an answer, then gone", del, publisher.AtLeastOnce, false, []step{{504, noAnswer()}, {404, gone}}, "done", "", 2},
 		{"throttled for ever", post, "", false, []step{{429, retry(time.Second)}}, "failed", "gave_up", -1},
 		{"PATCH without an answer for ever", patch, "", false, []step{{504, noAnswer()}}, "uncertain", "gave_up", -1},
 	}

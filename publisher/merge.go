@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -20,9 +21,6 @@ func defaultsOf(p Publisher) (request, error) {
 			return request{}, err
 		}
 		base.payload = jsontext.Value(bytes.TrimSpace(p.Payload)).Clone()
-		if err := refuseBlobs(base.payload); err != nil {
-			return request{}, err
-		}
 	}
 	return base, nil
 }
@@ -47,6 +45,9 @@ func (r request) over(base request) (request, error) {
 	out.path = mergeTexts(base.path, r.path, foldParam)
 	out.query = mergeTexts(base.query, r.query, strings.ToLower)
 	out.headers = mergeTexts(base.headers, r.headers, strings.ToLower)
+	if r.raw != nil {
+		return out, nil // it has no members that a default could lie under
+	}
 	var err error
 	out.payload, err = mergePayload(base.payload, r.payload)
 	return out, err
@@ -131,6 +132,9 @@ func (r request) value() (map[string]any, error) {
 	object := map[string]any{
 		"mailbox": textOrNil(r.mailbox), "entity": textOrNil(r.entity),
 		"path": plain(r.path), "query": plain(r.query), "headers": plain(r.headers), "payload": nil,
+	}
+	if r.raw != nil {
+		object["payload"] = base64.StdEncoding.EncodeToString(r.raw)
 	}
 	if len(r.payload) > 0 {
 		dec := json.NewDecoder(bytes.NewReader(r.payload))

@@ -24,6 +24,8 @@ const (
 type Message struct {
 	// Publisher is the token of the subject behind "publish".
 	Publisher string
+	// Mailbox is the tail of the subject behind the publisher, or "".
+	Mailbox string
 	// Subject is the whole subject, for the dead letter.
 	Subject string
 	// Stream and Sequence say where it is stored: the same in every delivery.
@@ -161,13 +163,11 @@ func readTerms(m Message, def *definition) (terms, error) {
 		switch {
 		case asked.strictness() < 0:
 			return t, refuse("bad_header", "the header %s is %q", headerDelivery, clip(string(asked))).
-				WithHint("it may be at_least_once or at_most_once")
+				WithHint("it may be at_least_once, exactly_once or at_most_once")
 		case asked.strictness() < def.Delivery.strictness():
 			return t, refuse("delivery_not_allowed", "the header %s asks for %s, which is looser than the publisher's %s",
 				headerDelivery, asked, def.Delivery).
 				WithHint("a message may only tighten the delivery: at_least_once, exactly_once, at_most_once")
-		case asked == ExactlyOnce:
-			return t, errExactlyOnce()
 		}
 		t.delivery = asked
 	}
@@ -200,12 +200,6 @@ func readTime(header map[string][]string, name string) (time.Time, error) {
 			WithHint("write the time as in 2026-01-31T09:00:00Z (RFC 3339)")
 	}
 	return at, nil
-}
-
-// errExactlyOnce is why nobody gets exactly_once yet.
-func errExactlyOnce() *fault.Error {
-	return refuse("not_supported", "delivery exactly_once is not offered yet: it needs the look-up of drafts and markers").
-		WithHint("use at_most_once (never twice, an unknown end is reported as uncertain) or at_least_once")
 }
 
 // replyTo returns the subject that wants a copy of the outcome, or an error

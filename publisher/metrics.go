@@ -16,6 +16,7 @@ type metrics struct {
 	panics   *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight *prometheus.GaugeVec
+	looks    *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics, with a row for each publisher from the start,
@@ -39,6 +40,10 @@ func newMetrics(reg prometheus.Registerer, publishers []string) (*metrics, error
 			Name: "outlook_commands_in_flight",
 			Help: "Commands that this process has in hand.",
 		}, []string{"publisher"}),
+		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outlook_command_looks_total",
+			Help: "Looks into mailboxes for the effect of requests of unknown end.",
+		}, []string{"publisher"}),
 	}
 	for _, name := range append([]string{unknownPublisher}, publishers...) {
 		for _, outcome := range []state{stateDone, stateFailed, stateUncertain} {
@@ -47,12 +52,13 @@ func newMetrics(reg prometheus.Registerer, publishers []string) (*metrics, error
 		m.panics.WithLabelValues(name)
 		m.duration.WithLabelValues(name)
 		m.inFlight.WithLabelValues(name)
+		m.looks.WithLabelValues(name)
 	}
 	if reg == nil {
 		return m, nil
 	}
 	var problems []error
-	for _, c := range []prometheus.Collector{m.commands, m.panics, m.duration, m.inFlight} {
+	for _, c := range []prometheus.Collector{m.commands, m.panics, m.duration, m.inFlight, m.looks} {
 		if err := reg.Register(c); err != nil {
 			problems = append(problems, fmt.Errorf("register metrics: %w", err))
 		}

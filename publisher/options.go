@@ -34,8 +34,7 @@ type Delivery string
 const (
 	// AtLeastOnce repeats the request: the effect may happen twice.
 	AtLeastOnce Delivery = "at_least_once"
-	// ExactlyOnce looks the effect up before it repeats anything. It is not
-	// offered yet; [New] and messages that ask for it are refused.
+	// ExactlyOnce looks the effect up before it repeats anything: see recipe.go.
 	ExactlyOnce Delivery = "exactly_once"
 	// AtMostOnce never repeats a request that is not safely repeatable: the
 	// command ends as uncertain. It is the default.
@@ -76,9 +75,16 @@ type Publisher struct {
 	// GiveUpAfter is how long after its arrival (or its Outlook-Not-Before) a
 	// command is tried; zero means [DefaultGiveUpAfter].
 	GiveUpAfter time.Duration
+	// Settle is how long a request of unknown end is left alone before its effect
+	// is looked for; zero means [DefaultSettle].
+	Settle time.Duration
 	// InFlight is how many commands of this publisher the worker has in hand at
 	// a time; zero means [DefaultInFlight].
 	InFlight int
+	// ImmutableIDs asks for ids that items keep when they are moved, which are
+	// those of the events. https://learn.microsoft.com/graph/outlook-immutable-id
+	ImmutableIDs bool
+	Policy
 }
 
 // Options are what a [Worker] is made of.
@@ -93,6 +99,11 @@ type Options struct {
 	Journal  Journal
 	Outcomes Outcomes
 	Slots    Slots
+	// Blobs is the object store; nil means that bodies are in messages only.
+	Blobs Blobs
+	// Files and Uploads are the way of large attachments; nil: there is none.
+	Files   Files
+	Uploads Uploads
 	// ReplyPrefixes are the subject prefixes that Outlook-Reply-To may begin
 	// with, besides "_INBOX.".
 	ReplyPrefixes []string
@@ -123,6 +134,7 @@ func New(o Options) (*Worker, error) {
 		publishers:    make(map[string]*definition, len(o.Publishers)),
 		held:          make(map[string]struct{}),
 		unstored:      make(map[string]record),
+		plainly:       make(map[string]time.Time),
 	}
 	var problems []error
 	if o.Outlook == nil || o.Journal == nil || o.Outcomes == nil || o.Slots == nil {
@@ -142,6 +154,7 @@ func New(o Options) (*Worker, error) {
 			return rand.N(most + 1)
 		}
 	}
+	w.uploader = newUploader(Options{Catalog: w.catalog, Outlook: w.outlook, Slots: w.slots, Jitter: w.jitter}, o.Uploads, o.Files)
 	for _, p := range o.Publishers {
 		def, err := newDefinition(p)
 		if err != nil {
@@ -152,6 +165,7 @@ func New(o Options) (*Worker, error) {
 			problems = append(problems, fmt.Errorf("publisher %q is there twice", p.Name))
 			continue
 		}
+		def.blobs = o.Blobs
 		w.publishers[p.Name] = def
 		w.names = append(w.names, p.Name)
 	}
@@ -179,6 +193,7 @@ type definition struct {
 	sole    *catalog.Operation            // the one that a message need not name, or nil
 	any     bool                          // any mailbox
 	base    request                       // its defaults
+	blobs   Blobs                         // nil: none
 	free    chan struct{}                 // room for InFlight commands
 }
 
@@ -223,20 +238,20 @@ func newDefinition(p Publisher) (*definition, error) {
 	if d.Delivery == "" {
 		d.Delivery = AtMostOnce
 	}
-	switch {
-	case d.Delivery.strictness() < 0:
-		problem("delivery %q is none of at_least_once and at_most_once", d.Delivery)
-	case d.Delivery == ExactlyOnce:
-		problem("%w", errExactlyOnce())
+	if d.Delivery.strictness() < 0 {
+		problem("delivery %q is none of at_least_once, exactly_once and at_most_once", d.Delivery)
 	}
 	if d.GiveUpAfter == 0 {
 		d.GiveUpAfter = DefaultGiveUpAfter
 	}
+	if d.Settle == 0 {
+		d.Settle = DefaultSettle
+	}
 	if d.InFlight == 0 {
 		d.InFlight = DefaultInFlight
 	}
-	if d.GiveUpAfter < 0 || d.InFlight < 0 {
-		problem("give_up_after and in_flight must not be negative")
+	if d.GiveUpAfter < 0 || d.InFlight < 0 || d.Settle < 0 {
+		problem("give_up_after, settle and in_flight must not be negative")
 	}
 	d.free = make(chan struct{}, max(d.InFlight, 1))
 	var err error

@@ -39,6 +39,13 @@ type Outcome struct {
 	// the answer tells.
 	ItemID            string `json:"item_id,omitempty"`
 	InternetMessageID string `json:"internet_message_id,omitempty"`
+	// AlreadyGone says that what was to be deleted was not there.
+	AlreadyGone bool `json:"already_gone,omitempty"`
+	// Found says that the last answer was lost, and the effect seen in the mailbox.
+	Found bool `json:"found,omitempty"`
+	// Weaker is why the command was carried out with less than its publisher's
+	// delivery promises; empty: it was not.
+	Weaker string `json:"weaker,omitempty"`
 	// Body is Outlook's answer. BodyOmitted is its length where it is too long
 	// to be here.
 	Body        json.RawMessage `json:"body,omitempty"`

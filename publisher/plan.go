@@ -14,6 +14,7 @@ type plan struct {
 	op      *catalog.Operation
 	mailbox string
 	call    Call
+	big     []attachment // what comes to the item after it is made
 }
 
 // plan works out what a message asks for. It has no effect anywhere, and the
@@ -41,9 +42,15 @@ func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, er
 	if err != nil {
 		return p, err
 	}
+	if err := onLane(m, &r); err != nil {
+		return p, err
+	}
 	// Policy looks at what the message names before the transform sees it, and
 	// at what the transform makes of it after.
 	if err := w.resolve(def, &p, &r); err != nil {
+		return p, err
+	}
+	if r, err = w.fetch(ctx, m, def, p.terms, r); err != nil {
 		return p, err
 	}
 	base := def.base
@@ -57,11 +64,21 @@ func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, er
 		if r, err = transform(ctx, def, r); err != nil {
 			return p, err
 		}
+		if err := onLane(m, &r); err != nil {
+			return p, err
+		}
 		if err := w.resolve(def, &p, &r); err != nil {
 			return p, err
 		}
+		if r, err = w.fetch(ctx, m, def, p.terms, r); err != nil {
+			return p, err
+		}
 	}
-	return p, p.complete(def, r)
+	if err := w.complete(&p, def, r); err != nil {
+		return p, err
+	}
+	p.big, err = w.uploader.split(ctx, &p, w.now(), m.Received)
+	return p, err
 }
 
 // resolve checks entity, method and mailbox and writes the completed names back
@@ -116,7 +133,7 @@ func orElse(text, other string) string {
 }
 
 // complete builds the request, once entity and mailbox are settled.
-func (p *plan) complete(def *definition, r request) error {
+func (w *Worker) complete(p *plan, def *definition, r request) error {
 	if p.op == nil {
 		return refuse("entity_missing", "the publisher %s has several entities and the message names none", def.Name).
 			WithHint("add entity; %s", def.entitiesHint())
@@ -125,10 +142,15 @@ func (p *plan) complete(def *definition, r request) error {
 		return refuse("mailbox_missing", "the message names no mailbox, and the publisher %s allows any", def.Name).
 			WithHint(`add mailbox, such as {"mailbox": "ann@contoso.com", …}`)
 	}
-	if p.op.Method == methodDelete && len(r.payload) > 0 {
-		return refuse("payload_not_allowed", "%s is a DELETE, which has no payload", p.op.ID).WithHint("leave payload out")
-	}
+	named := takeContentType(r.headers)
 	headers, err := checkHeaders(r.headers)
+	if err != nil {
+		return err
+	}
+	if def.ImmutableIDs {
+		headers = withImmutableIDs(headers)
+	}
+	content, err := w.content(def, p, r, named)
 	if err != nil {
 		return err
 	}
@@ -150,9 +172,27 @@ func (p *plan) complete(def *definition, r request) error {
 		RawQuery:  target.RawQuery,
 		Template:  target.Template,
 		Header:    headers,
-		Body:      r.payload,
+		Body:      content.data, ContentType: content.contentType,
 	}
 	return nil
+}
+
+// content makes the body and holds what is in it against the publisher's policy.
+func (w *Worker) content(def *definition, p *plan, r request, named string) (body, error) {
+	content, err := bodyOf(p.op, r, named)
+	if err != nil {
+		return body{}, err
+	}
+	if err := def.checkMention(p.mailbox, content.mail); err != nil {
+		return body{}, err
+	}
+	if err := def.checkNotifications(p.op, r.payload); err != nil {
+		return body{}, err
+	}
+	if p.op.ID == batchID {
+		content.data, err = w.checkBatch(def, r.payload)
+	}
+	return content, err
 }
 
 func given(in map[string]*string) map[string]string {

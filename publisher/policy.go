@@ -41,7 +41,7 @@ func checkHeaders(headers map[string]*string) (map[string]string, error) {
 				WithHint("Graph knows no such key; name the command by the NATS header %s", headerMsgID)
 		case !ok:
 			return nil, refuse("header_not_allowed", "the request header %q is not allowed", clip(name)).
-				WithHint("only %s may be set", list(slices.Sorted(maps.Values(allowed))))
+				WithHint("only %s may be set", list(append(slices.Sorted(maps.Values(allowed)), headerContentType)))
 		case len(*value) > maxHeader || strings.ContainsFunc(*value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 			return nil, refuse("header_not_allowed", "the value of the request header %s is too long or has control characters", canonical)
 		}
@@ -53,17 +53,43 @@ func checkHeaders(headers map[string]*string) (map[string]string, error) {
 	return out, nil
 }
 
+// takeContentType takes the header that says what a body is out of the others: it
+// is the body's business ([bodyOf]).
+func takeContentType(headers map[string]*string) string {
+	named := ""
+	for name, value := range headers {
+		if strings.EqualFold(name, headerContentType) {
+			delete(headers, name)
+			if value != nil {
+				named = *value
+			}
+		}
+	}
+	return named
+}
+
+// immutableIDs asks for ids that an item keeps when it is moved, so that the id in
+// an outcome is that of the events. https://learn.microsoft.com/graph/outlook-immutable-id
+const immutableIDs = `IdType="ImmutableId"`
+
+// withImmutableIDs adds that to the preferences, unless they say something about
+// ids themselves.
+func withImmutableIDs(headers map[string]string) map[string]string {
+	out := maps.Clone(headers)
+	switch prefer := headers["Prefer"]; {
+	case prefer == "":
+		out["Prefer"] = immutableIDs
+	case !strings.Contains(strings.ToLower(prefer), "idtype"):
+		out["Prefer"] = prefer + ", " + immutableIDs
+	}
+	return out
+}
+
 // checkOperation says why an operation cannot be done by a message, or nil.
 func checkOperation(op *catalog.Operation) error {
-	switch {
-	case op.Method == methodGet:
+	if op.Method == methodGet {
 		return refuse("entity_not_writable", "%s only reads; a publisher writes", op.ID).
 			WithHint("read it by a subscription, or by outlook-connector call %s", op.ID)
-	case op.ID == "batch.batch.send":
-		return refuse("not_supported", "%s by message is not supported yet: the policy of its parts would not be checked", op.ID).
-			WithHint("send one command for each part")
-	case strings.HasPrefix(op.ID, "subscriptions."):
-		return refuse("not_supported", "%s by message is not supported yet: the hosts that it may notify would not be checked", op.ID)
 	}
 	return nil
 }

@@ -46,10 +46,23 @@ type record struct {
 	// Try is the client-request-id of the last attempt. It is random, and so
 	// also tells a worker its own record from anybody else's.
 	Try string `json:"try,omitempty"`
-	// Repeatable says whether the attempt may be made again while nothing is
-	// known of it: as it was when it was begun, since the configuration may have
-	// changed.
+	// Doubt says what may be done with the attempt while nothing is known of it: as
+	// it was when it was begun, since the configuration may have changed.
+	Doubt doubt `json:"doubt,omitempty"`
+	// Repeatable is what earlier versions wrote in the place of Doubt.
 	Repeatable bool `json:"repeatable,omitempty"`
+	// Step is the step of the recipe at which the command stands, Begun when a
+	// request of it was made first. "" is the first step.
+	Step  string    `json:"step,omitempty"`
+	Begun time.Time `json:"begun,omitzero"`
+	// Item is the id of what the steps before have made.
+	Item string `json:"item,omitempty"`
+	// Looked counts the looks in a row that found nothing of the attempt's effect.
+	Looked int `json:"looked,omitempty"`
+	// Plain says that the recipe is the one for a client that may not do the other.
+	Plain bool `json:"plain,omitempty"`
+	// Upload is how far the large attachments are.
+	Upload json.RawMessage `json:"upload,omitempty"`
 	// Open says that an earlier attempt may have had its effect.
 	Open bool `json:"open,omitempty"`
 	// Mailbox and Entity are as at the last attempt.
@@ -67,6 +80,21 @@ type record struct {
 	// Stack is of a panic.
 	Stack string `json:"stack,omitempty"`
 }
+
+// inDoubt says what may be done with the request that the record says is under way.
+func (r record) inDoubt() doubt {
+	switch {
+	case r.Doubt != "":
+		return r.Doubt
+	case r.Repeatable:
+		return repeat
+	default:
+		return leave
+	}
+}
+
+// open reports whether a request may have had its effect that is not known.
+func (r record) open() bool { return r.State == stateSending || r.Open }
 
 // cause is what is told of an attempt that failed.
 type cause struct {

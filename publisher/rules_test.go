@@ -393,7 +393,7 @@ func TestNewTellsEveryProblemAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"all needed", "must match", "a client is needed", "at least one entity", "twice", "in_flight", `"Authorization"`,
-		"exactly_once is not offered yet", "only reads", "at least one mailbox", `"good" is there twice`, "reply prefix",
+		"is none of at_least_once, exactly_once and at_most_once", "only reads", "at least one mailbox", `"good" is there twice`, "reply prefix",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)

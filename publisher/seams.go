@@ -49,8 +49,10 @@ type Call struct {
 	// Header are the headers that the message asks for, by canonical name; all
 	// are from a short list ([AllowedHeaders]).
 	Header map[string]string
-	// Body is a JSON object, or empty for a request without a body.
-	Body []byte
+	// Body is the body of the request, empty for one without. ContentType says
+	// what it is; "" means a JSON object.
+	Body        []byte
+	ContentType string
 	// RequestID is to be sent as client-request-id, which Graph writes down for
 	// support (https://learn.microsoft.com/graph/best-practices-concept). It is
 	// new for each attempt and says nothing about repetition.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,9 @@ type world struct {
 	refuses func(data []byte) bool
 	// busy refuses the next slots.
 	busy int
+
+	// box is what there is in the mailbox; nil: nothing but what effect counts.
+	box *mailbox
 
 	records map[string]entry
 	calls   []publisher.Call
@@ -158,6 +162,16 @@ func (w *world) at(s site, among ...mishap) mishap {
 	w.trail = append(w.trail, fmt.Sprintf("%s: %s", s, m))
 	w.mu.Unlock()
 	return m
+}
+
+// mishaps counts what went wrong.
+func (w *world) mishaps() (n int) {
+	for _, s := range w.trail {
+		if !strings.HasSuffix(s, ": fine") {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *world) Load(ctx context.Context, key string) ([]byte, uint64, error) {
@@ -270,6 +284,9 @@ func (w *world) leaveOpen() {
 func (w *world) effect(call publisher.Call) (publisher.Answer, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.box != nil {
+		return w.box.do(call)
+	}
 	switch {
 	case call.Method == methodDelete && w.gone:
 		return publisher.Answer{Status: 404, RequestID: "gone"}, &fault.Error{

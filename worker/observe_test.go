@@ -117,6 +117,7 @@ var metricNames = map[string]string{
 	"outlook_commands_total":                 "outcome publisher",
 	"outlook_command_duration_seconds":       "publisher",
 	"outlook_commands_in_flight":             "publisher",
+	"outlook_command_looks_total":            "publisher",
 	"outlook_command_panics_total":           "publisher",
 	"outlook_graph_requests_total":           "client code method",
 	"outlook_graph_request_duration_seconds": "client method",

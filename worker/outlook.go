@@ -82,7 +82,7 @@ func (o outlook) Do(ctx context.Context, call publisher.Call) (publisher.Answer,
 		Headers: call.Header, ClientRequestID: call.RequestID, Deadline: call.Deadline,
 	}
 	if len(call.Body) > 0 {
-		request.Body = call.Body
+		request.Body, request.ContentType = call.Body, call.ContentType
 	}
 	response, err := client.Do(ctx, request)
 	if err != nil {

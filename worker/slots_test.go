@@ -29,7 +29,7 @@ func TestTwoClientsOfOneAppShareTheSlotsOfAMailbox(t *testing.T) {
 		clients: fmt.Sprintf(`  - {name: second, tenant: contoso.example, authorize_url: %q, token_url: %q, base_url: %q, client_id: %q,
      scopes: [openid, profile, offline_access, Mail.ReadWrite, Mail.Send, Mail.Send.Shared, Mail.ReadWrite.Shared]}
 `, w.AuthorizeURL(), w.TokenURL(), w.GraphURL(), strings.ToUpper(sandbox.DefaultClientID)),
-		publishers: fmt.Sprintf("  - {name: by-name, client: second, entity: mail.message.sendMail, mailboxes: [%q, %q]}\n", ann, id),
+		publishers: fmt.Sprintf("  - {name: by-name, client: second, entity: mail.message.sendMail, delivery: at_most_once, mailboxes: [%q, %q]}\n", ann, id),
 	})
 	one := w.start(c).signedIn()
 	landing, err := sandbox.SignIn(t.Context(), w.http, one.HTTPURL()+"/oauth/start/second", ann)

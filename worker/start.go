@@ -167,7 +167,7 @@ func (w *Worker) prepareRoles(context.Context) error {
 		stream := commandStream{w.conn}
 		w.publisher, err = publisher.New(publisher.Options{
 			Publishers: pubs, Outlook: w.outlook, Journal: stream, Outcomes: stream, Slots: commandSlots{w.outlook},
-			Log: w.log.With("room", "publisher"), Registerer: w.o.registerer(),
+			Blobs: bodies{w.conn}, Files: blobStore{w.conn}, Uploads: outlookUploads{w.outlook}, Log: w.log.With("room", "publisher"), Registerer: w.o.registerer(),
 		})
 		if err != nil {
 			return configError(err)

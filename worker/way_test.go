@@ -161,6 +161,7 @@ const write = `
   - name: write
     client: contoso
     entities: ["mail.message.*"]
+    delivery: at_most_once
 `
 
 // TestPATCHAndDELETEHaveTheirEffect also shows the life of a mail as events.

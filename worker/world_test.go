@@ -70,7 +70,10 @@ type setting struct {
 	start      string // of the subscription
 	transform  string // of the subscription
 	publishers string // more publishers, in YAML
-	more       string // more lines, in YAML
+	// delivery is that of send-mail; "" is at_most_once, of which each command is
+	// one request.
+	delivery string
+	more     string // more lines, in YAML
 }
 
 // config parses a configuration as a user would write it.
@@ -102,12 +105,13 @@ publishers:
   - name: send-mail
     client: contoso
     entity: mail.message.sendMail
+    delivery: %s
 %s
 http: {listen: %q}
 %s
 `, cmp.Or(s.nats, `{embedded: {store_dir: ./nats, listen: "127.0.0.1:0"}}`), cmp.Or(s.tokens, "./tokens.db"), cmp.Or(s.key, "token.key"),
 		w.AuthorizeURL(), w.TokenURL(), w.GraphURL(), sandbox.DefaultClientID, s.clients,
-		cmp.Or(s.mailboxes, "me"), cmp.Or(s.selected, "subject,from,receivedDateTime"), cmp.Or(s.start, "now"), s.transform, s.publishers, cmp.Or(s.http, freeAddress(w.t)), s.more)
+		cmp.Or(s.mailboxes, "me"), cmp.Or(s.selected, "subject,from,receivedDateTime"), cmp.Or(s.start, "now"), s.transform, cmp.Or(s.delivery, "at_most_once"), s.publishers, cmp.Or(s.http, freeAddress(w.t)), s.more)
 	c, err := config.Parse(config.Source{File: filepath.Join(w.dir, "outlook-connector.yaml"), Data: []byte(text)})
 	if err != nil {
 		w.t.Fatalf("%v\n%s", err, text)

@@ -111,6 +111,9 @@ func (a *app) showEntity(op *catalog.Operation) error {
 	if len(traits) > 0 {
 		row("answer", strings.Join(traits, ", "))
 	}
+	if class := op.Class(); class != catalog.A {
+		row("class", string(class)+" (what is done when an answer is lost: docs/commands.md)")
+	}
 	for _, kind := range permissionKinds {
 		row(kind.label, permissionText(op, kind.of))
 	}

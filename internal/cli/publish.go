@@ -164,12 +164,31 @@ func outcomeLine(o publisher.Outcome) string {
 		parts = append(parts, o.Entity)
 	}
 	if o.ItemID != "" {
-		parts = append(parts, "item "+o.ItemID)
+		parts = append(parts, "item "+shortItem(o.ItemID))
+	}
+	switch {
+	case o.Found:
+		parts = append(parts, "found in the mailbox after its answer was lost")
+	case o.AlreadyGone:
+		parts = append(parts, "was gone already")
+	}
+	if o.Weaker != "" {
+		parts = append(parts, o.Weaker)
 	}
 	if o.RequestID != "" {
 		parts = append(parts, "request-id "+o.RequestID)
 	}
 	return strings.Join(parts, "  ")
+}
+
+// shortItem is what tells the ids of a mailbox apart: they are long, begin alike,
+// and are whole in --output json.
+func shortItem(id string) string {
+	const most, kept = 40, 12
+	if len(id) <= most {
+		return id
+	}
+	return "…" + id[len(id)-kept:]
 }
 
 // readData reads a --data or --payload value: JSON, @FILE or @-.

@@ -86,7 +86,7 @@ clients:
     token_url: %q
     base_url: %q
     client_id: %q
-    scopes: [openid, profile, offline_access, Mail.ReadWrite, Mail.ReadWrite.Shared, Calendars.Read, Calendars.Read.Shared, Contacts.Read, Contacts.Read.Shared, Tasks.Read, Tasks.Read.Shared]
+    scopes: [openid, profile, offline_access, Mail.ReadWrite, Mail.ReadWrite.Shared, Mail.Send, Mail.Send.Shared, Calendars.Read, Calendars.Read.Shared, Contacts.Read, Contacts.Read.Shared, Tasks.Read, Tasks.Read.Shared]
 subscriptions:
 %s
 http: {listen: %q}

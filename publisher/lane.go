@@ -1,0 +1,127 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// onLane holds a request to the mailbox of its subject: who may publish there
+// may write to no other one, and the order that the subject promises is that of
+// one mailbox.
+func onLane(m Message, r *request) error {
+	if m.Mailbox == "" {
+		return nil
+	}
+	named := strings.TrimSpace(r.mailbox)
+	if named != "" && !strings.EqualFold(named, m.Mailbox) {
+		return refuse("mailbox_differs", "the subject is that of the mailbox %q, and the command names %q", clip(m.Mailbox), clip(named)).
+			WithHint("leave mailbox out, or publish to the subject of that mailbox")
+	}
+	r.mailbox = m.Mailbox
+	return nil
+}
+
+// Glance is what can be told of a command without doing anything about it.
+type Glance struct {
+	// Client and Mailbox say whose slot it needs. The mailbox is "-" for an
+	// operation without one.
+	Client, Mailbox string
+	// NotBefore is when it may begin; zero is now.
+	NotBefore time.Time
+	// GiveUp is when it will have been tried for long enough.
+	GiveUp time.Time
+}
+
+// Glance tells where a command will have to wait, so that the caller can have it
+// wait there instead of in [Worker.Handle], which counts it as in hand. It says
+// ok false for one that Handle answers without Outlook, or whose mailbox only
+// the publisher's transform knows where that cannot be run. It decides nothing:
+// Handle looks at everything again.
+func (w *Worker) Glance(ctx context.Context, m Message) (g Glance, ok bool) {
+	def := w.publishers[m.Publisher]
+	if def == nil {
+		return g, false
+	}
+	t, err := readTerms(m, def)
+	if err != nil {
+		return g, false
+	}
+	g = Glance{Client: def.Client, NotBefore: t.notBefore, GiveUp: later(m.Received, t.notBefore).Add(def.GiveUpAfter)}
+	if !t.expires.IsZero() && t.expires.Before(g.GiveUp) {
+		g.GiveUp = t.expires
+	}
+	if def.RequestTransform != nil {
+		p, err := w.plan(ctx, m, def)
+		if err != nil || p.op == nil {
+			return g, false
+		}
+		g.Mailbox = p.mailbox
+		return g, p.mailbox != ""
+	}
+	r, ok := named(m.Data)
+	if !ok || onLane(m, &r) != nil {
+		return g, false
+	}
+	op, err := w.entity(def, r.entity)
+	if err != nil || op == nil {
+		return g, false
+	}
+	g.Mailbox, err = def.mailbox(op, r.mailbox)
+	return g, err == nil && g.Mailbox != ""
+}
+
+// named reads what a command names, and passes over the rest: most of a command
+// is its payload.
+func named(data []byte) (r request, ok bool) {
+	if len(data) > maxCommand {
+		return r, false
+	}
+	// A member that is there twice is found by who reads the command; here it
+	// costs to look for it in a long payload.
+	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
+	if token, err := dec.ReadToken(); err != nil || token.Kind() != '{' {
+		return r, false
+	}
+	for {
+		token, err := dec.ReadToken()
+		if err != nil || token.Kind() == '}' {
+			return r, err == nil
+		}
+		var into *string
+		switch token.String() {
+		case "mailbox":
+			into = &r.mailbox
+		case "entity":
+			into = &r.entity
+		default:
+			if dec.SkipValue() != nil {
+				return r, false
+			}
+			continue
+		}
+		if token, err = dec.ReadToken(); err != nil {
+			return r, false
+		}
+		switch token.Kind() {
+		case '"':
+			*into = token.String()
+		case 'n':
+		default:
+			return r, false
+		}
+	}
+}
+
+// InFlight returns how many commands of each publisher the worker has in hand at
+// a time, by the publisher's name.
+func (w *Worker) InFlight() map[string]int {
+	out := make(map[string]int, len(w.publishers))
+	for name, def := range w.publishers {
+		out[name] = cap(def.free)
+	}
+	return out
+}
