@@ -24,6 +24,8 @@ type exactScenario struct {
 	// tidy: no draft stays behind, but where one that was made too late could not be
 	// deleted.
 	tidy bool
+	// newEachTime: the worker is told of each delivery that it is the first.
+	newEachTime bool
 	// sendOnly: the client has Mail.Send and nothing else.
 	sendOnly bool
 }
@@ -41,6 +43,7 @@ var exactScenarios = []exactScenario{
 	{name: "C2 event", entity: "calendar.event.create", data: `{"payload":{"subject":"x"}}`},
 	{name: "C3 category", entity: "settings.category.create", data: `{"payload":{"displayName":"x","color":"preset0"}}`, unsure: true},
 	{name: "D1 sendMail", entity: "mail.message.sendMail", data: aMail, mails: true, tidy: true},
+	{name: "D1 sendMail, each time as if it was new", entity: "mail.message.sendMail", data: aMail, mails: true, tidy: true, newEachTime: true},
 	{name: "D1 send of a draft", entity: "mail.message.send", data: `{"path":{"message-id":"DDD"}}`, mails: true},
 	{name: "D2 reply", entity: "mail.message.reply", data: aReply, mails: true},
 	{name: "D2 forward", entity: "mail.message.forward", data: `{"path":{"message-id":"AAA"},"payload":{"toRecipients":[{"emailAddress":{"address":"ann@contoso.com"}}]}}`, mails: true},
@@ -108,6 +111,7 @@ func exploreOnce(t *testing.T, sc exactScenario, budget int) (f explored) {
 		w.box = newMailbox()
 		w.box.items["DDD"] = &item{kind: "draft", id: "DDD", folder: "drafts", props: map[string]any{}}
 		w.box.doubles, w.box.sendOnly = *doubles, sc.sendOnly
+		w.newEachTime = sc.newEachTime
 		w.choose = s.choose
 		m := message("p", sc.data, "Nats-Msg-Id", "k", "Outlook-Reply-To", "_INBOX.x.y")
 		err := drive(t, w, def, m)

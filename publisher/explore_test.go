@@ -158,7 +158,8 @@ func drive(t *testing.T, w *world, def publisher.Publisher, m publisher.Message)
 	if w.asleep {
 		w.freeze = nil
 	}
-	for range 20 {
+	for n := range 20 {
+		m.Fresh = n == 0 || w.newEachTime
 		deadline := time.Now().Add(15 * time.Second)
 		m.Deadline = func() time.Time { return deadline }
 		if w.openEnd && calls < 0 {

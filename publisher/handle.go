@@ -147,11 +147,11 @@ func (j *job) run(ctx context.Context) (v Verdict) {
 			v = j.panicked(ctx, p)
 		}
 	}()
-	for range maxRounds {
+	for n := range maxRounds {
 		if ctx.Err() != nil {
 			return Again(0)
 		}
-		if v, ok := j.round(ctx); ok {
+		if v, ok := j.round(ctx, n == 0 && j.m.Fresh); ok {
 			return v
 		}
 	}
@@ -159,16 +159,33 @@ func (j *job) run(ctx context.Context) (v Verdict) {
 }
 
 // round reads the record and takes the command as far as it goes. It returns
-// false where somebody else moved the record meanwhile.
-func (j *job) round(ctx context.Context) (Verdict, bool) {
+// false where somebody else moved the record meanwhile, or there is one though
+// this was to be the first to write it.
+func (j *job) round(ctx context.Context, first bool) (Verdict, bool) {
+	if _, known := j.w.recall(j.who.key); first && !known {
+		j.rec, j.rev = record{}, 0
+	} else if v, ended, ok := j.read(ctx); !ok {
+		return v, ended
+	}
+	return j.goOn(ctx)
+}
+
+// read reads the record. Without ok the delivery has ended with the verdict, or the
+// record has to be read again.
+func (j *job) read(ctx context.Context) (v Verdict, ended, ok bool) {
 	switch err := j.load(ctx); {
 	case errors.Is(err, ErrConflict):
-		return Verdict{}, false
+		return Verdict{}, false, false
 	case errors.Is(err, errUnreadable):
-		return j.unreadable(ctx, err), true
+		return j.unreadable(ctx, err), true, false
 	case err != nil:
-		return j.journalTrouble(ctx, err), true
+		return j.journalTrouble(ctx, err), true, false
 	}
+	return Verdict{}, false, true
+}
+
+// goOn takes the command on from where its record says that it is.
+func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 	now := j.w.now()
 	switch {
 	case j.rec.State != stateNone && j.rec.Hash != j.who.hash:

@@ -36,6 +36,10 @@ type Message struct {
 	Data   []byte
 	// Received is when the stream stored it: the same in every delivery.
 	Received time.Time
+	// Fresh says that the message was not delivered before, as far as the caller
+	// knows. Then the ledger is not asked for a record first: the first write
+	// fails where there is one. A wrong hint costs a request more, and nothing else.
+	Fresh bool
 	// Deadline returns the moment from which somebody else may be given the
 	// message, as far as the caller knows (it moves with each heartbeat). It is
 	// asked right before a request that cannot be taken back. Nil means never.

@@ -78,6 +78,8 @@ type world struct {
 	ready func(client string) error
 	// refuses says that the ledger will never take a text.
 	refuses func(data []byte) bool
+	// newEachTime says that each delivery is taken for the first.
+	newEachTime bool
 	// busy refuses the next slots.
 	busy int
 
