@@ -151,7 +151,7 @@ func (t *turn) do(ctx context.Context, s *step, call Call) (Answer, error) {
 func (t *turn) advance(at int, item string) {
 	next := t.rec
 	next.State, next.Open, next.Step, next.Begun = stateClaimed, false, t.r.steps[at+1].name, time.Time{}
-	next.Looked, next.Conflicts, next.NotUntil, next.Cause, next.Upload = 0, 0, time.Time{}, nil, nil
+	next.Looked, next.Refused, next.Conflicts, next.NotUntil, next.Cause, next.Upload = 0, 0, 0, time.Time{}, nil, nil
 	if item != "" {
 		next.Item = item
 		if t.r.owned {
@@ -324,11 +324,13 @@ func (t *turn) giveBack(ctx context.Context, what decision, conflicts int, answe
 	delay := max(marked.After, t.w.backoff(next.Attempts))
 	unsent := answer.Status == 0 && !ambiguous(marked)
 	switch {
-	case what == lookNow || what == lookLater:
+	case what == lookRefused || what == lookLater:
 		next.State, next.Open, next.Doubt = stateSending, t.rec.Open, look
-		if delay = marked.After; what == lookNow {
-			next.Looked++
-		} else if at, _ := t.r.at(t.rec.Step); t.r.steps[at].settles {
+		if what == lookRefused {
+			next.Refused++
+		}
+		delay = marked.After
+		if at, _ := t.r.at(t.rec.Step); t.r.steps[at].settles {
 			delay = max(delay, t.def.Settle)
 		}
 	case fault.Stopped(ctx, err) && !ambiguous(marked):

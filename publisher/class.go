@@ -28,8 +28,8 @@ const (
 	tryAgain
 	// lookLater: find out once things have settled.
 	lookLater
-	// lookNow: find out.
-	lookNow
+	// lookRefused: find out, because an earlier request may be why this one is refused.
+	lookRefused
 	// goPlain: the client may not do this, and there is another way.
 	goPlain
 )
@@ -49,17 +49,17 @@ func decide(p *plan, r *recipe, s *step, rec record, conflicts int, answer Answe
 	case ambiguous(marked):
 		return decideOpen(s, marked)
 	case s.doubtful != nil && s.doubtful(answer.Status, marked.Code):
-		if rec.Looked >= maxDoubtful {
+		if rec.Refused >= maxDoubtful {
 			return settleUncertain
 		}
-		return lookNow
+		return lookRefused
 	case missing(answer.Status, err) && goneIsDone(p.op):
 		return settleDone
 	case answer.Status == statusForbidden && r.plain != nil && !rec.Open && r.steps[0].name == s.name:
 		return goPlain
 	case answer.Status == statusPreconditionFailed:
 		if s.doubt == look && rec.Open {
-			return lookNow // the first may have had its effect, and changed the etag
+			return lookRefused // the first may have had its effect, and changed the etag
 		}
 		if p.call.Header["If-Match"] != "" || conflicts >= maxConflicts {
 			return settleFailed

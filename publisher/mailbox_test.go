@@ -276,3 +276,8 @@ func (b *mailbox) doTo(op string, it *item, body map[string]any) (publisher.Answ
 	}
 	panic("the explorer's mailbox knows nothing of " + op)
 }
+
+// refusedFor is what Outlook says to what it will never take.
+func refusedFor(code string) error {
+	return &fault.Error{Kind: fault.Poison, Code: code, Err: errors.New("400 " + code)}
+}

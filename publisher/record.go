@@ -57,6 +57,8 @@ type record struct {
 	Begun time.Time `json:"begun,omitzero"`
 	// Item is the id of what the steps before have made.
 	Item string `json:"item,omitempty"`
+	// Refused counts the refusals that an earlier request may have caused.
+	Refused int `json:"refused,omitempty"`
 	// Looked counts the looks in a row that found nothing of the attempt's effect.
 	Looked int `json:"looked,omitempty"`
 	// Plain says that the recipe is the one for a client that may not do the other.
