@@ -19,8 +19,12 @@ const awayMost = 100
 
 // unheardFor is for how long an item waits whose folder the discovery has not
 // heard of. It usually hears at its next look; of some folders, such as hidden
-// ones, never.
+// ones, never. A feed that retires waits no longer for others either.
 const unheardFor = 10 * time.Minute
+
+// lastWait is how often a feed that has come to its end looks after the items that
+// are in another folder and have not been told there.
+const lastWait = 5 * time.Second
 
 // awayItem is one of a cursor's Away: what the index knew of it.
 type awayItem struct {
@@ -68,34 +72,11 @@ func (w *walk) unaway(id string) {
 	}
 }
 
-// lastWords tells the end of what left a feed that retires and that nobody else
-// has told.
-func (w *walk) lastWords(ctx context.Context) (all []*change, err error) {
-	for _, a := range w.cur.Away {
-		was, err := w.look(ctx, a.ID)
-		if err != nil {
-			return nil, err
-		}
-		there, err := w.elsewhere(ctx, a.ID)
-		if err != nil {
-			return nil, err
-		}
-		if !was.away || !w.hasLastWord(was, there) {
-			continue
-		}
-		if c := w.bereave(item{id: a.ID, removed: true, raw: tombstone(a.ID)}, was); c != nil {
-			all = append(all, c)
-		}
-	}
-	w.cur.Away, w.touched = nil, true
-	return all, nil
-}
-
 // follow looks after the items of Away: once somebody has told them, they are
 // his; and those that came to their end before, or went to where nobody reads,
 // are told as deleted here, because nobody else can.
 func (w *walk) follow(ctx context.Context) error {
-	if len(w.cur.Away) == 0 || w.cur.Phase != changes {
+	if len(w.cur.Away) == 0 || w.cur.Phase != changes && w.cur.Phase != retiring {
 		return nil
 	}
 	if err := w.gather(ctx); err != nil {
@@ -155,7 +136,11 @@ func (w *walk) ends(ctx context.Context, waiting []known) (told []*change, err e
 			}
 		}
 		id := waiting[i].ID
-		if a, _ := find(w.cur.Away, id); home == unheard && time.Since(time.Unix(a.Since, 0)) > unheardFor {
+		a, _ := find(w.cur.Away, id)
+		switch {
+		case w.reg.Retire && home != sibling:
+			home = outside
+		case (w.reg.Retire || home == unheard) && time.Since(time.Unix(a.Since, 0)) > unheardFor:
 			home = outside
 		}
 		if !v.Known || home != outside {

@@ -305,11 +305,14 @@ func (w *walk) sentence(ctx context.Context, c *change, v verdict) error {
 	was := c.was.Entry
 	was.ID = c.id
 	home := outside
-	if !v.Gone && (c.doubted || !w.reg.Retire && !w.bounded()) {
+	if !v.Gone && (c.doubted || !w.bounded()) {
 		var err error
 		if home, err = w.home(ctx, v.Folder); err != nil {
 			return err
 		}
+	}
+	if w.reg.Retire && home != sibling {
+		home = outside // also where it is here: this is not read any more
 	}
 	switch {
 	case c.doubted:

@@ -45,13 +45,6 @@ func (w *walk) sweep(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, fmt.Errorf("look for missing items: %w", err)
 	}
-	if w.cur.Phase == retiring {
-		last, err := w.lastWords(ctx)
-		if err != nil {
-			return outcome{}, err
-		}
-		all = append(all, last...)
-	}
 	w.read++
 	w.came += len(all)
 	rest, err := w.prepare(ctx, Page{}, &before, all)
@@ -59,8 +52,12 @@ func (w *walk) sweep(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	w.cur.Sweep = next
-	if !more {
+	waits := w.cur.Phase == retiring && len(w.cur.Away) > 0
+	if !more && !waits {
 		w.swept()
+	}
+	if !more && waits && len(all) == 0 && !w.touched {
+		return outcome{result: resultMore, after: lastWait}, nil
 	}
 	if err := w.commit(ctx, before, rest); err != nil {
 		return outcome{}, err
@@ -70,6 +67,8 @@ func (w *walk) sweep(ctx context.Context) (outcome, error) {
 		return outcome{result: resultMore}, nil
 	case more:
 		return outcome{}, nil
+	case waits:
+		return outcome{result: resultMore, after: lastWait}, nil
 	case w.cur.Phase == retired:
 		return w.remain(ctx)
 	default:
