@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"outlook-connector/config"
+	"outlook-connector/internal/catalog"
+	"outlook-connector/publisher"
 )
 
 // TestStopsRunLastInFirstOutAndTheirErrorsAreJoined needs the inside: nothing
@@ -34,5 +36,18 @@ func TestStopsRunLastInFirstOutAndTheirErrorsAreJoined(t *testing.T) {
 	}
 	if err := w.Stop(t.Context()); err != nil || len(order) != 3 {
 		t.Errorf("the second stop did something: %v %v", err, order)
+	}
+}
+
+func TestTheStatusSaysWhereADeliveryIsWeaker(t *testing.T) {
+	t.Parallel()
+	ops := catalog.Default().Select("settings.category.*")
+	ops = append(ops, catalog.Default().Select("mail.message.sendMail")...)
+	if got := weaker(ops, publisher.AtMostOnce); len(got) != 0 {
+		t.Errorf("at_most_once: %q", got)
+	}
+	got := weaker(ops, publisher.ExactlyOnce)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "settings.category.create: ") || !strings.HasSuffix(got[0], "at most once") {
+		t.Errorf("exactly_once: %q", got)
 	}
 }

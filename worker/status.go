@@ -2,12 +2,17 @@ package worker
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/httpd"
+	"outlook-connector/publisher"
 )
 
 // Status returns a snapshot of the process, for the page and the status
@@ -51,6 +56,7 @@ func (w *Worker) Status(ctx context.Context) httpd.Status {
 			}
 			status.Publishers = append(status.Publishers, httpd.PublisherStatus{
 				Name: p.Name, Client: p.Client, Subject: subject, Entities: entities, Mailboxes: p.Mailboxes, Delivery: p.Delivery,
+				Weaker: weaker(p.Operations(), publisher.Delivery(p.Delivery)),
 			})
 		}
 	}
@@ -92,4 +98,25 @@ func newDeadLetterGauge(reg prometheus.Registerer) *prometheus.GaugeVec {
 	}, []string{"kind"})
 	reg.MustRegister(gauge)
 	return gauge
+}
+
+// weaker says for which operations a delivery promises less than its name, with the
+// reason.
+func weaker(ops []*catalog.Operation, delivery publisher.Delivery) (sentences []string) {
+	const most = 3 // names in a sentence
+	why := map[string][]string{}
+	for _, op := range ops {
+		if reason := publisher.Promise(op, delivery); reason != "" && !op.Reads() {
+			why[reason] = append(why[reason], op.ID)
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(why)) {
+		ids := why[reason]
+		named := strings.Join(ids[:min(most, len(ids))], ", ")
+		if more := len(ids) - most; more > 0 {
+			named += fmt.Sprintf(" and %d more", more)
+		}
+		sentences = append(sentences, named+": "+reason)
+	}
+	return sentences
 }

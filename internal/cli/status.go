@@ -132,6 +132,9 @@ func (a *app) printOverview(o overview) error {
 		section("PUBLISHERS", func(w io.Writer) {
 			for _, pub := range p.Publishers {
 				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", pub.Subject, pub.Delivery, strings.Join(pub.Entities, ", "), strings.Join(pub.Mailboxes, ", "))
+				for _, weaker := range pub.Weaker {
+					fmt.Fprintf(w, "    weaker: %s\n", weaker)
+				}
 			}
 		})
 		section("DEAD LETTERS", func(w io.Writer) {

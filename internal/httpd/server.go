@@ -146,6 +146,9 @@ type PublisherStatus struct {
 	Entities  []string `json:"entities"`
 	Mailboxes []string `json:"mailboxes"`
 	Delivery  string   `json:"delivery"`
+	// Weaker says of which of its entities the delivery promises less than its name:
+	// sentences for people.
+	Weaker []string `json:"weaker,omitempty"`
 }
 
 // Server is a listening HTTP server. Create it with [Listen], run it with
