@@ -69,19 +69,37 @@ func jsonHeader() jet.Header { return jet.Header{"content-type": {"application/j
 
 // runCommands hands the queue's messages to the publisher until ctx ends.
 func (w *Worker) runCommands(ctx context.Context) error {
-	return w.conn.Commands().Run(ctx, w.parallel, func(ctx context.Context, m jet.Message) jet.Verdict {
-		name, _, err := w.conn.Names().ParsePublish(m.Subject)
-		if err != nil {
-			name = m.Subject // the publisher says that there is none of that name
-		}
-		ctx, end := span(ctx, w.o.tracer, "command", trace.SpanKindConsumer, attribute.String("outlook.publisher", known(w.o.Config, name)))
-		defer end()
-		verdict := w.publisher.Handle(ctx, publisher.Message{
-			Publisher: name, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
-			Header: m.Header, Data: m.Data, Received: m.Received, Deadline: m.Deadline,
-		})
-		return jet.Verdict{Done: verdict.Ack, After: verdict.After}
+	lobby := newLobby(mailboxDoors{w.outlook}, w.publisher.InFlight())
+	return w.conn.Commands().Run(ctx, w.parallel, func(work context.Context, m jet.Message) jet.Verdict {
+		waiting, cancel := context.WithCancel(work)
+		defer cancel()
+		// What only waits need not go on until the end of the work.
+		defer context.AfterFunc(ctx, cancel)()
+		return w.runCommand(work, waiting, lobby, m)
 	})
+}
+
+// runCommand carries out one command when its turn has come. waiting ends before
+// the work does.
+func (w *Worker) runCommand(ctx, waiting context.Context, lobby *lobby, m jet.Message) jet.Verdict {
+	name, mailbox, err := w.conn.Names().ParsePublish(m.Subject)
+	if err != nil {
+		name, mailbox = m.Subject, "" // the publisher says that there is none of that name
+	}
+	command := publisher.Message{
+		Publisher: name, Mailbox: mailbox, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
+		Header: m.Header, Data: m.Data, Received: m.Received, Fresh: m.Delivered == 1, Deadline: m.Deadline,
+	}
+	glance, ok := w.publisher.Glance(ctx, command)
+	pass, wait := lobby.enter(waiting, name, m, glance, ok)
+	if pass == nil {
+		return jet.Again(wait)
+	}
+	defer pass.giveBack()
+	ctx, end := span(pass.with(ctx), w.o.tracer, "command", trace.SpanKindConsumer, attribute.String("outlook.publisher", known(w.o.Config, name)))
+	defer end()
+	verdict := w.publisher.Handle(ctx, command)
+	return jet.Verdict{Done: verdict.Ack, After: verdict.After}
 }
 
 // answerOf returns what is known of an answer that was an error.
@@ -103,7 +121,11 @@ func publishers(c *config.Config) (out []publisher.Publisher, parallel int, err 
 		resolved := publisher.Publisher{
 			Name: p.Name, Client: p.Client, Entities: p.Operations(), Mailboxes: p.Mailboxes,
 			Path: p.Path, Query: p.Query, Headers: p.Headers,
-			Delivery: publisher.Delivery(p.Delivery), GiveUpAfter: p.GiveUpAfter.Std(), InFlight: p.InFlight,
+			Delivery: publisher.Delivery(p.Delivery), GiveUpAfter: p.GiveUpAfter.Std(), Settle: p.Settle.Std(), InFlight: p.InFlight,
+			ImmutableIDs: p.ImmutableIDs,
+			Policy: publisher.Policy{
+				Recipients: p.Limits.Recipients, From: p.Limits.From, NotificationHosts: p.Limits.NotificationHosts,
+			},
 		}
 		if len(p.Payload) > 0 {
 			if resolved.Payload, err = json.Marshal(p.Payload); err != nil {

@@ -113,20 +113,24 @@ func limitsOf(c *config.Client) graph.Limits {
 	}
 }
 
-// pollSlots give slots to polls, which come back later where there is none.
+// pollSlots give slots to polls, which come back later where there is none. Where
+// commands wait for a mailbox's slots here, a poll comes before the next of them.
 type pollSlots struct{ outlook }
 
 // Take takes a slot of a mailbox for a poll.
 func (s pollSlots) Take(ctx context.Context, client, mailbox string) (release func(), wait time.Duration, ok bool) {
-	return s.take(ctx, client, mailbox, (*graph.Client).TakeSlot)
+	return s.take(ctx, client, mailbox, (*graph.Client).InsistSlot)
 }
 
-// commandSlots give slots to commands. A few of them wait here, so that a busy
-// mailbox has the next one when one ends.
+// commandSlots give slots to commands: the one with which a command came out of
+// the [lobby], and else one for which it waits here for a moment.
 type commandSlots struct{ outlook }
 
 // Take takes a slot of a mailbox for a command.
 func (s commandSlots) Take(ctx context.Context, client, mailbox string) (release func(), wait time.Duration, ok bool) {
+	if release := takeReserved(ctx, client, mailbox); release != nil {
+		return release, 0, true
+	}
 	return s.take(ctx, client, mailbox, (*graph.Client).QueueSlot)
 }
 

@@ -45,9 +45,12 @@ type box struct {
 	inUse    int           // slots that are with callers
 	flying   int           // requests under way
 	waiting  int           // callers of acquire
+	ahead    int           // of those, who comes before the others
 	changed  chan struct{} // closed and replaced when a slot comes back; nil while nobody waits
 	service  time.Duration // how long a slot is held, smoothed
+	measured int           // how many slots that is made from
 	nextAt   time.Time     // the end of the virtual queue
+	insistAt time.Time     // the end of that of the callers of insist
 	parked   time.Time
 	strikes  int // 429s in a row
 	struckAt time.Time
@@ -99,7 +102,7 @@ func (l *Limiter) box(key string, now time.Time) *box {
 // idle reports whether forgetting a mailbox changes nothing.
 func (l *Limiter) idle(b *box, now time.Time) bool {
 	return b.inUse == 0 && b.waiting == 0 && b.flying == 0 && b.trying == 0 && len(b.slots) == 0 && !b.watched &&
-		now.After(b.nextAt) && now.After(b.parked) &&
+		now.After(b.nextAt) && now.After(b.insistAt) && now.After(b.parked) &&
 		(b.strikes == 0 || now.Sub(b.struckAt) > forgetStrikes) &&
 		b.requests.empty(now) && b.uploads.empty(now) && (b.shared == nil || b.shared.empty(now))
 }

@@ -73,15 +73,39 @@ func (c *Client) TakeSlot(ctx context.Context, mailbox string) (release func(), 
 	return c.limits.take(ctx, key)
 }
 
+// FreeSlot takes a slot where one is to be had at once. Else release is nil, and
+// the caller has no place in any queue.
+func (c *Client) FreeSlot(ctx context.Context, mailbox string) (release func()) {
+	key, wait := c.key(ctx, mailbox)
+	if wait > 0 {
+		return nil
+	}
+	return c.limits.glimpse(ctx, key)
+}
+
 // QueueSlot is [Client.TakeSlot], but where this process has slots of the
-// mailbox and few wait for them yet, it waits a moment for its turn: a busy
+// mailbox and fewer than 16 wait for them yet, it waits for its turn: a busy
 // mailbox is used to the full only if the next request is there when one ends.
+// The wait that others are given is at most 10 minutes, and so short that some
+// come back too early, for the same reason.
 func (c *Client) QueueSlot(ctx context.Context, mailbox string) (release func(), wait time.Duration, ok bool) {
 	key, wait := c.key(ctx, mailbox)
 	if wait > 0 {
 		return nil, wait, false
 	}
 	return c.limits.queue(ctx, key)
+}
+
+// InsistSlot is [Client.TakeSlot] for a caller of whom there are few in a
+// mailbox: where callers of QueueSlot wait, it waits a second for its turn, which
+// comes before theirs. They would keep it away for as long as they follow each
+// other.
+func (c *Client) InsistSlot(ctx context.Context, mailbox string) (release func(), wait time.Duration, ok bool) {
+	key, wait := c.key(ctx, mailbox)
+	if wait > 0 {
+		return nil, wait, false
+	}
+	return c.limits.insist(ctx, key)
 }
 
 // Acquire takes a slot as [Client.TakeSlot] does, waiting for it until ctx

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -10,44 +11,63 @@ import (
 func (l *Limiter) take(ctx context.Context, key string) (func(), time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	b := l.box(key, now)
+	b := l.box(key, time.Now())
+	if release := l.free(ctx, key, b); release != nil {
+		return release, 0, true
+	}
+	return nil, l.turn(b, &b.nextAt, b.service/time.Duration(l.limits.Concurrency), maxPark), false
+}
+
+// glimpse is [Client.FreeSlot].
+func (l *Limiter) glimpse(ctx context.Context, key string) func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.free(ctx, key, l.box(key, time.Now()))
+}
+
+// free takes a slot that is free, or that the other processes leave. It returns
+// nil where there is none. The caller holds the lock.
+func (l *Limiter) free(ctx context.Context, key string, b *box) func() {
 	for {
+		now := time.Now()
 		l.prune(b)
-		closed := b.closedUntil(now)
-		if !closed.After(now) {
-			if b.inUse+b.waiting < l.usable(b) {
-				return l.hold(b, now), 0, true
-			}
-			if b.waiting == 0 && l.mayTry(b, now) {
-				if l.try(ctx, key, b) {
-					now = time.Now()
-					continue
-				}
-				now = time.Now()
-			} else if l.slots != nil && len(b.slots) < l.limits.Concurrency {
+		if b.closedUntil(now).After(now) {
+			return nil
+		}
+		if b.inUse+b.waiting < l.usable(b) {
+			return l.hold(b, now)
+		}
+		if b.waiting > 0 || !l.mayTry(b, now) {
+			if l.slots != nil && len(b.slots) < l.limits.Concurrency {
 				l.want(key, b, now)
 			}
+			return nil
 		}
-		return nil, l.turn(b, now, closed), false
+		if !l.try(ctx, key, b) {
+			return nil
+		}
 	}
 }
 
-// turn is the place at the end of the queue: one is served every service/slots.
-func (l *Limiter) turn(b *box, now, closed time.Time) time.Duration {
-	turn := now.Add(b.service)
-	for _, at := range []time.Time{closed, b.nextAt} {
+// turn is the place at the end of a queue, in which one is served every pace:
+// how long to stay away, most at most.
+func (l *Limiter) turn(b *box, end *time.Time, pace, most time.Duration) time.Duration {
+	now := time.Now()
+	turn, closed := now.Add(b.service), b.closedUntil(now)
+	for _, at := range []time.Time{closed, *end} {
 		if at.After(turn) {
 			turn = at
 		}
 	}
-	b.nextAt = turn.Add(b.service / time.Duration(l.limits.Concurrency))
-	wait := min(b.nextAt.Sub(now), maxPark)
+	*end = turn.Add(pace)
+	wait := end.Sub(now)
+	if wait > most {
+		// Its place is not known so far ahead. All that are sent away until then
+		// must not come back together.
+		wait, *end = most-rand.N(most/2), now.Add(most)
+	}
 	if closed.After(now.Add(wait)) {
 		wait = closed.Sub(now)
-	}
-	if limit := now.Add(maxPark); b.nextAt.After(limit) {
-		b.nextAt = limit
 	}
 	if again := b.tryAt.Sub(now); l.slots != nil && len(b.slots) == 0 && wait < again {
 		wait = again // nothing can be had before
@@ -61,44 +81,101 @@ const (
 	// this process has, and atHandNone how many where it has none: enough to
 	// take one over when it is handed on.
 	atHand, atHandNone = 16, 2
-	// patience is how long they wait.
-	patience = 2 * time.Second
+	// leastPatience and mostPatience bound how long they wait: as long as it takes
+	// to serve all of them, twice over.
+	leastPatience, mostPatience = 2 * time.Second, 20 * time.Second
+	// maxTurn bounds how long a caller of queue is sent away.
+	maxTurn = 10 * time.Minute
+	// briskService is taken for the service until firstMeasures slots have come
+	// back, of which the first take long (a token, a name to be looked up). It is
+	// shorter than the service is likely to be: who comes back too early is sent
+	// away once more, who comes too late has left a slot empty.
+	briskService  = 50 * time.Millisecond
+	firstMeasures = 20
 )
 
 // queue is [Client.QueueSlot].
 func (l *Limiter) queue(ctx context.Context, key string) (func(), time.Duration, bool) {
-	release, wait, ok := l.take(ctx, key)
-	if ok {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.box(key, time.Now())
+	if release := l.free(ctx, key, b); release != nil {
 		return release, 0, true
 	}
 	now := time.Now()
-	l.mu.Lock()
-	b := l.box(key, now)
-	room := atHandNone
+	service := b.service
+	if b.measured < firstMeasures {
+		service = min(service, briskService)
+	}
+	room, served := atHandNone, l.limits.Concurrency
+	if l.slots != nil {
+		served = max(len(b.slots), 1)
+	}
 	if l.slots == nil || len(b.slots) > 0 {
 		room = atHand
 	}
-	open := b.waiting < room && !b.closedUntil(now).After(now) && b.tryAt.Before(now.Add(patience))
-	l.mu.Unlock()
-	if !open {
-		return nil, wait, false
+	patience := min(max(2*atHand*b.service/time.Duration(served), leastPatience), mostPatience)
+	limit := now.Add(patience)
+	if b.waiting < room && !b.closedUntil(now).After(limit) && b.tryAt.Before(limit) {
+		if release := l.waitAtHand(ctx, key, b, patience, false); release != nil {
+			return release, 0, true
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if release, err := l.acquire(ctx, key); err == nil {
+	// As if all slots were for those whom this process sends away, and a little
+	// shorter than that: the others may be through with theirs, and a slot that
+	// stands empty for want of commands is lost where a command that comes too
+	// early is not.
+	return nil, l.turn(b, &b.nextAt, service*3/4/time.Duration(l.limits.Concurrency), maxTurn), false
+}
+
+// insist is [Client.TakeSlot] for a caller that those who wait at hand must not
+// keep away for ever: it waits a moment, and comes before them. Of each mailbox
+// there are few of these.
+func (l *Limiter) insist(ctx context.Context, key string) (func(), time.Duration, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.box(key, time.Now())
+	if release := l.free(ctx, key, b); release != nil {
 		return release, 0, true
 	}
-	return nil, max(wait-time.Since(now), minService), false
+	const most, patience = 2, time.Second
+	now := time.Now()
+	if b.waiting > b.ahead && b.ahead < most && l.usable(b) > 0 && !b.closedUntil(now).After(now) {
+		if release := l.waitAtHand(ctx, key, b, patience, true); release != nil {
+			return release, 0, true
+		}
+	}
+	// They have a queue of their own: that of the commands can be minutes long.
+	return nil, l.turn(b, &b.insistAt, b.service/time.Duration(l.limits.Concurrency), maxPark), false
+}
+
+func (l *Limiter) waitAtHand(ctx context.Context, key string, b *box, patience time.Duration, ahead bool) func() {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	release, err := l.acquireIn(ctx, key, b, ahead)
+	if err != nil {
+		return nil
+	}
+	return release
 }
 
 // acquire is [Client.Acquire].
 func (l *Limiter) acquire(ctx context.Context, key string) (func(), error) {
-	started := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.box(key, started)
+	return l.acquireIn(ctx, key, l.box(key, time.Now()), false)
+}
+
+// acquireIn waits for a slot. The caller holds the lock, which is given up
+// meanwhile.
+func (l *Limiter) acquireIn(ctx context.Context, key string, b *box, ahead bool) (func(), error) {
+	started := time.Now()
 	b.waiting++
 	defer func() { b.waiting-- }()
+	if ahead {
+		b.ahead++
+		defer func() { b.ahead-- }()
+	}
 	for {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -106,7 +183,11 @@ func (l *Limiter) acquire(ctx context.Context, key string) (func(), error) {
 		now := time.Now()
 		l.prune(b)
 		closed := b.closedUntil(now)
-		if !closed.After(now) && b.inUse < l.usable(b) {
+		before := b.ahead
+		if ahead {
+			before = 0
+		}
+		if !closed.After(now) && b.inUse+before < l.usable(b) {
 			if now.After(started) {
 				l.metrics.waited(now.Sub(started).Seconds())
 			}
@@ -167,6 +248,7 @@ func (l *Limiter) hold(b *box, now time.Time) func() {
 		end := time.Now()
 		held := min(max(end.Sub(now), minService), maxService, 4*b.service)
 		b.service = (b.service*4 + held) / 5
+		b.measured++
 		l.handBack(b, end)
 		b.wake()
 	})

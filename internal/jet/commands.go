@@ -3,6 +3,7 @@ package jet
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,6 +39,11 @@ type Message struct {
 	// another worker, as far as this process can know; it moves on while the
 	// command runs. Ask it right before what must not be done twice.
 	Deadline func() time.Time
+	// Aside gives the place of this command among those that run to another one
+	// until back is called, once: for as long as it only waits. The server goes
+	// on to be told that it is in hand. Without ok too many wait already, and the
+	// command had better be given back with the delay after which its turn comes.
+	Aside func() (back func(), ok bool)
 }
 
 // Verdict says what becomes of a command.
@@ -56,19 +62,32 @@ func Ack() Verdict { return Verdict{Done: true} }
 // Again is the verdict on a command that is to be delivered again after d.
 func Again(d time.Duration) Verdict { return Verdict{After: d} }
 
-// Run gives commands to handle, at most parallel at a time, until ctx ends.
-// Then it gives back what it has not begun and waits for what runs, whose
-// context ends Options.Grace later, and returns nil. Handle is called from
-// several goroutines and must return soon after its context ends.
+// Run gives commands to handle, at most parallel of each kind at a time, until
+// ctx ends: those of subjects without a mailbox in no order, those of each
+// subject with one in the order in which they were stored, the next one when
+// the one before it is Done. At the end it gives back what it has not begun and
+// waits for what runs, whose context ends Options.Grace later, and returns nil.
+// Handle is called from several goroutines and must return soon after its
+// context ends.
 //
 // A command comes again, here or elsewhere, until it is Done: at least once.
-// That its effect happens once is up to handle and the [Ledger].
+// That its effect happens once is up to handle and the [Ledger]. The order
+// holds for deliveries: a worker that was frozen for longer than the AckWait may
+// have a request on the wire while the next worker goes on.
 func (q *Commands) Run(ctx context.Context, parallel int, handle func(ctx context.Context, m Message) Verdict) error {
 	if parallel < 1 {
 		return fault.New(fault.Fatal, "run commands: parallel is %d, must be at least 1", parallel)
 	}
+	var ordered sync.WaitGroup
+	ordered.Go(func() { (&lanes{queue: q.queue("", parallel, handle)}).serve(ctx) })
+	defer ordered.Wait()
+	return q.queue(PublishConsumer, parallel, handle).serve(ctx)
+}
+
+// queue makes a queue that runs handle.
+func (q *Commands) queue(consumer string, parallel int, handle func(ctx context.Context, m Message) Verdict) *queue {
 	c := q.conn
-	work := &queue{conn: c, stream: c.names.PublishStream(), consumer: PublishConsumer, parallel: parallel, grace: c.o.Grace}
+	work := &queue{conn: c, stream: c.names.PublishStream(), consumer: consumer, parallel: parallel, grace: c.o.Grace}
 	work.run = func(ctx context.Context, m jetstream.Msg) Verdict {
 		meta, err := m.Metadata()
 		if err != nil { // a reply subject that the client cannot read: nothing to be done with it
@@ -79,13 +98,14 @@ func (q *Commands) Run(ctx context.Context, parallel int, handle func(ctx contex
 			Subject: m.Subject(), Stream: meta.Stream, Sequence: meta.Sequence.Stream, Header: Header(m.Headers()),
 			Data: m.Data(), Received: meta.Timestamp, Delivered: meta.NumDelivered,
 			Deadline: func() time.Time { return work.deadline(m) },
+			Aside:    func() (func(), bool) { return work.places.stepAside(len(m.Data())) },
 		})
 		if verdict.After <= 0 {
 			verdict.After = time.Second // never a loop at full speed
 		}
 		return verdict
 	}
-	return work.serve(ctx)
+	return work
 }
 
 // Published is the server's receipt for a command.
@@ -107,7 +127,7 @@ func (q *Commands) Publish(ctx context.Context, subject string, header Header, d
 		e := mark(ctx, err, "publish to %s", subject)
 		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
 			return Published{}, fault.New(fault.Fatal, "no stream takes %s: %w", subject, err).WithCode("no_stream").
-				WithHint("start the worker once with: outlook-connector run. Ordered subjects with a mailbox tail are not served yet")
+				WithHint("start the worker once with: outlook-connector run")
 		}
 		return Published{}, e
 	}

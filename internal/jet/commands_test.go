@@ -200,11 +200,11 @@ func TestAfterTheGraceTheContextEnds(t *testing.T) {
 	<-came
 }
 
-func TestACommandThatNobodyServesIsRefused(t *testing.T) {
+func TestACommandThatTheStreamDoesNotTakeIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.connect()
-	_, err := c.Commands().Publish(t.Context(), must(c.Names().PublishTo("send-mail", "me")), nil, nil)
+	_, err := c.Commands().Publish(t.Context(), "outlook.elsewhere", nil, nil)
 	if fault.Of(err).Code != "no_stream" || fault.HintOf(err) == "" {
 		t.Errorf("got %v (%q)", err, fault.HintOf(err))
 	}

@@ -46,13 +46,14 @@ func TestStreamsAreMadeAsDocumented(t *testing.T) {
 			s.Subjects, s.Retention, s.PerSubject, s.Discard = "outlook.feed.>", jetstream.WorkQueuePolicy, 1, jetstream.DiscardOld
 		}),
 		"OUTLOOK_PUBLISH": with(func(s *shape) {
-			s.Subjects, s.Retention, s.Duplicates, s.Consumers = "outlook.publish.*", jetstream.WorkQueuePolicy, dedupe, 10_000
+			s.Subjects, s.Retention, s.Duplicates, s.Consumers = "outlook.publish.>", jetstream.WorkQueuePolicy, dedupe, 10_000
 		}),
 		"OUTLOOK_LEDGER": with(func(s *shape) {
 			s.Subjects, s.PerSubject, s.MaxAge, s.Atomic = "outlook.ledger.>", 1, 14*24*time.Hour, true
 		}),
 		"OUTLOOK_RESULT": with(func(s *shape) {
 			s.Subjects, s.PerSubject, s.MaxAge, s.Discard = "outlook.result.>", 1, 72*time.Hour, jetstream.DiscardOld
+			s.Atomic = true
 		}),
 		"OUTLOOK_DLQ": with(func(s *shape) {
 			s.Subjects, s.MaxAge, s.Duplicates = "outlook.dlq.>", 30*24*time.Hour, 3*24*time.Hour
@@ -165,6 +166,7 @@ func TestHarmlessDifferencesAreCorrectedAndAnOperatorsChoicesKept(t *testing.T) 
 		c.Subjects = []string{"outlook.event.>", "outlook.cursor.>"}
 	})
 	change("OUTLOOK_DLQ", func(c *jetstream.StreamConfig) { c.MaxAge = 365 * 24 * time.Hour })
+	change("OUTLOOK_PUBLISH", func(c *jetstream.StreamConfig) { c.Subjects = []string{"outlook.publish.*"} }) // as before there were lanes
 	consumer := must(js.Consumer(t.Context(), "OUTLOOK_PUBLISH", "publish")).CachedInfo().Config
 	consumer.MaxAckPending, consumer.AckWait = 1000, time.Minute
 	must(js.UpdateConsumer(t.Context(), "OUTLOOK_PUBLISH", consumer))
@@ -182,6 +184,9 @@ func TestHarmlessDifferencesAreCorrectedAndAnOperatorsChoicesKept(t *testing.T) 
 	}
 	if config.MaxBytes != 1<<20 || config.Description != "mine" {
 		t.Errorf("not kept: %d, %q", config.MaxBytes, config.Description)
+	}
+	if got := must(js.Stream(t.Context(), "OUTLOOK_PUBLISH")).CachedInfo().Config.Subjects; !slices.Equal(got, []string{"outlook.publish.>"}) {
+		t.Errorf("the stream of commands takes %v", got)
 	}
 	if age := must(js.Stream(t.Context(), "OUTLOOK_DLQ")).CachedInfo().Config.MaxAge; age != 365*24*time.Hour {
 		t.Errorf("dead letters are kept %s now", age)

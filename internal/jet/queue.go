@@ -28,29 +28,20 @@ type queue struct {
 	// run does the work and says how to answer the message.
 	run func(ctx context.Context, m jetstream.Msg) Verdict
 
-	mu   sync.Mutex
-	held map[jetstream.Msg]time.Time // running, with the moment from which its AckWait counts at the earliest
+	places *places // made by serve
+	mu     sync.Mutex
+	held   map[jetstream.Msg]time.Time // running, with the moment from which its AckWait counts at the earliest
 }
 
 // serve works until ctx ends, then gives back what has not started and waits
 // for what runs; that has its context ended after the grace. It returns nil
 // then. It goes on through lost connections and other errors by itself.
 func (q *queue) serve(ctx context.Context) error {
-	q.held = map[jetstream.Msg]time.Time{}
-	slots := make(chan struct{}, q.parallel)
-	for range q.parallel {
-		slots <- struct{}{}
-	}
-	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
-	defer endWork()
-	stopGrace := context.AfterFunc(ctx, func() { time.AfterFunc(q.grace, endWork) })
-	defer stopGrace()
+	work, end := q.begin(ctx)
+	defer end()
+	slots := q.places.free
 
-	var running, helpers sync.WaitGroup
-	alive, endAlive := context.WithCancel(context.WithoutCancel(ctx))
-	helpers.Go(func() { q.keepAlive(alive) })
-	defer helpers.Wait()
-	defer endAlive()
+	var running sync.WaitGroup
 	defer running.Wait()
 
 	var failing string // the last error, to log each once
@@ -63,14 +54,12 @@ func (q *queue) serve(ctx context.Context) error {
 		left, err := q.pull(ctx, free, func(m jetstream.Msg, asked time.Time) {
 			q.hold(m, asked)
 			running.Go(func() {
-				defer func() { slots <- struct{}{} }()
-				verdict := q.run(work, m)
-				q.release(m)
-				q.answer(work, m, verdict)
+				defer q.places.leave()
+				q.handle(work, m)
 			})
 		})
 		for range left {
-			slots <- struct{}{}
+			q.places.leave()
 		}
 		if enough = 1; left == 0 {
 			enough = q.parallel // there is probably more
@@ -87,6 +76,32 @@ func (q *queue) serve(ctx context.Context) error {
 			return nil // told to stop
 		}
 	}
+}
+
+// begin keeps what is held alive until end. The context that it returns is the
+// work's, and ends the grace after ctx.
+func (q *queue) begin(ctx context.Context) (work context.Context, end func()) {
+	q.held = map[jetstream.Msg]time.Time{}
+	q.places = newPlaces(q.parallel)
+	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
+	stopGrace := context.AfterFunc(ctx, func() { time.AfterFunc(q.grace, endWork) })
+	alive, endAlive := context.WithCancel(context.WithoutCancel(ctx))
+	var helpers sync.WaitGroup
+	helpers.Go(func() { q.keepAlive(alive) })
+	return work, func() {
+		endAlive()
+		helpers.Wait()
+		stopGrace()
+		endWork()
+	}
+}
+
+// handle runs the work on a message that is held, and answers it.
+func (q *queue) handle(ctx context.Context, m jetstream.Msg) Verdict {
+	verdict := q.run(ctx, m)
+	q.release(m)
+	q.answer(ctx, m, verdict)
+	return verdict
 }
 
 // gatherWait is how long a pull is put off so that it asks for more, where the

@@ -49,7 +49,7 @@ const (
 //     and a write costs 0.1 ms instead of a sync of the disk. A restart of the
 //     server empties it; see [Slots].
 //   - TOKEN has one message, without an age: with it the epoch would go.
-//   - LEDGER allows atomic batches so that records of many commands can share
+//   - LEDGER and RESULT allow atomic batches so that those of many commands can share
 //     one sync of the disk.
 func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 	n := c.names
@@ -69,9 +69,7 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 	feeds := common(n.FeedsStream(), "one message for each feed: the queue of polls", n.subject("feed", ">"))
 	feeds.Retention, feeds.Discard, feeds.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, jetstream.DiscardOld, 1
 
-	// Only subjects without a mailbox, until lanes serve the others: a command
-	// that nobody would take must be refused, not kept.
-	publish := common(n.PublishStream(), "commands that wait to be done in Outlook", n.subject("publish", "*"))
+	publish := common(n.PublishStream(), "commands that wait to be done in Outlook", n.subject("publish", ">"))
 	publish.Retention, publish.Duplicates, publish.MaxConsumers = jetstream.WorkQueuePolicy, dedupe, maxConsumers
 	publish.MaxBytes = orUnlimited(c.o.PublishMaxBytes)
 
@@ -81,6 +79,7 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 
 	result := common(n.ResultStream(), "outcomes of commands", n.subject("result", ">"))
 	result.MaxMsgsPerSubject, result.MaxAge, result.Discard = 1, resultAge, jetstream.DiscardOld
+	result.AllowAtomicPublish = true
 
 	dead := common(n.DeadStream(), "dead letters with their cause", n.subject("dlq", ">"))
 	dead.MaxAge, dead.Duplicates = deadAge, deadDedupe
@@ -112,6 +111,9 @@ func orUnlimited(n int64) int64 {
 // stops everybody. BackOff is unset because it adds to the delay of a nak.
 // MaxDeliver is unlimited because a work queue keeps a message that reached it
 // for ever, without a word.
+//
+// That of commands takes subjects without a mailbox. Those with one have
+// consumers of their own, see [lanes].
 func (c *Conn) consumerConfigs() map[string]jetstream.ConsumerConfig {
 	queue := func(name, filter string) jetstream.ConsumerConfig {
 		return jetstream.ConsumerConfig{
