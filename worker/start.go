@@ -191,7 +191,7 @@ func (w *Worker) startHTTP(ctx context.Context) error {
 		return err
 	}
 	options := httpd.Options{
-		Listen: c.Listen, Credential: c.Credential, Version: w.o.Version, Instance: Instance(w.o.Config),
+		Listen: c.Listen, Credential: c.Credential, Version: w.o.Version, Instance: Instance(w.o.Config), HolderFile: w.o.Config.TokenStore.Path + ".http",
 		// A second worker on this machine has the same file and so the same
 		// address; it has nothing to say there that the first has not.
 		FreePortIfTaken: w.joined || w.tokens.Role() == tokenstore.RoleClient,

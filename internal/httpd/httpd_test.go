@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -358,5 +361,43 @@ func TestTakenPort(t *testing.T) {
 	s := start(t, func(o *httpd.Options) { o.Listen, o.FreePortIfTaken = address, true })
 	if code, _, _ := s.get(t, "/livez", nil); code != 200 || strings.HasSuffix(s.url, address) {
 		t.Errorf("free port instead: %d at %s", code, s.url)
+	}
+}
+
+// TestAPortOfAFrozenOrDyingSibling is about siblings that were stopped or killed.
+func TestAPortOfAFrozenOrDyingSibling(t *testing.T) {
+	t.Parallel()
+	frozen, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Close()
+	file := filepath.Join(t.TempDir(), "http")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "%d %s\n", os.Getpid(), frozen.Addr()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, func(o *httpd.Options) { o.Listen, o.HolderFile = frozen.Addr().String(), file })
+	if code, _, _ := s.get(t, "/livez", nil); code != 200 || strings.HasSuffix(s.url, frozen.Addr().String()) {
+		t.Errorf("beside a frozen one: %d at %s", code, s.url)
+	}
+
+	dying, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // closes each connection, and then the port
+		for range 3 {
+			if c, err := dying.Accept(); err == nil {
+				_ = c.Close()
+			}
+		}
+		_ = dying.Close()
+	}()
+	s = start(t, func(o *httpd.Options) { o.Listen, o.HolderFile = dying.Addr().String(), file })
+	if code, _, _ := s.get(t, "/livez", nil); code != 200 || !strings.HasSuffix(s.url, dying.Addr().String()) {
+		t.Errorf("after a dying one: %d at %s", code, s.url)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != fmt.Sprintf("%d %s\n", os.Getpid(), dying.Addr()) {
+		t.Errorf("who has the port is written down as %q, %v", text, err)
 	}
 }

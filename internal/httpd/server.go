@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -58,6 +59,9 @@ type Options struct {
 	Credential seal.Secret
 	// Version is shown by /livez.
 	Version string
+	// HolderFile is where the process that has the port writes so, so that the
+	// others know it even while it is frozen. Empty: nowhere.
+	HolderFile string
 	// Instance tells processes of different configurations apart; it is shown
 	// by /livez, and by it a process knows a sibling that has its port.
 	Instance string
@@ -162,12 +166,7 @@ type Server struct {
 // Listen opens the port, so that its address is known before anything is
 // served.
 func Listen(ctx context.Context, opts Options) (*Server, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", opts.Listen)
-	if errors.Is(err, syscall.EADDRINUSE) && (opts.FreePortIfTaken || sibling(ctx, opts)) {
-		host, _, _ := net.SplitHostPort(opts.Listen)
-		listener, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
-	}
+	listener, err := listen(ctx, opts)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fault.New(fault.Fatal, "http address %s is in use: %w", opts.Listen, err).
 			WithHint("stop the program that uses it, or set http.listen to another address")
@@ -191,16 +190,91 @@ func Listen(ctx context.Context, opts Options) (*Server, error) {
 	return s, nil
 }
 
-// siblingTimeout bounds the question who has the port.
-const siblingTimeout = 2 * time.Second
+const (
+	// holderTimeout bounds the question who has the port.
+	holderTimeout = 2 * time.Second
+	// portPatience is how long a port is tried of which nobody says whose it is: a
+	// process that was killed leaves it a moment later, one that was just started
+	// answers a moment later.
+	portPatience = 5 * time.Second
+)
 
-// sibling reports whether the port is held by a process of the same deployment,
-// such as a worker that started while nobody owned the tokens, or at the very
-// same moment. A stranger on the port is for a person to look at.
-func sibling(ctx context.Context, opts Options) bool {
+// listen opens the port, or another one where a sibling has it: a process of the same
+// deployment, such as a worker that started while nobody owned the tokens, or at
+// the very same moment. A stranger on the port is for a person to look at.
+func listen(ctx context.Context, opts Options) (net.Listener, error) {
+	var config net.ListenConfig
+	for began := time.Now(); ; {
+		listener, err := config.Listen(ctx, "tcp", opts.Listen)
+		if err == nil {
+			opts.hold()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return listener, err
+		}
+		has := opts.holder(ctx)
+		if has == mute {
+			has = opts.frozen()
+		}
+		switch {
+		case has == stranger && !opts.FreePortIfTaken, has == nobody && time.Since(began) >= portPatience:
+			return nil, err
+		case opts.FreePortIfTaken, has == sibling:
+			host, _, _ := net.SplitHostPort(opts.Listen)
+			return config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+		}
+		timer := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// holder is who has a port.
+type holder int
+
+const (
+	nobody holder = iota // it is not taken any more, or not served yet
+	mute                 // somebody who does not answer
+	sibling
+	stranger
+)
+
+// hold writes down who has the port. Without it nothing is lost but what a frozen
+// sibling is known by.
+func (opts Options) hold() {
+	if opts.HolderFile != "" {
+		_ = os.WriteFile(opts.HolderFile, fmt.Appendf(nil, "%d %s\n", os.Getpid(), opts.Listen), 0o600)
+	}
+}
+
+// frozen is who has a port and does not answer: a sibling where the one that wrote
+// so is still there.
+func (opts Options) frozen() holder {
+	text, err := os.ReadFile(opts.HolderFile)
+	if err != nil {
+		return stranger
+	}
+	var pid int
+	var address string
+	if _, err := fmt.Sscan(string(text), &pid, &address); err != nil || address != opts.Listen {
+		return stranger
+	}
+	process, err := os.FindProcess(pid)
+	if err != nil || process.Signal(syscall.Signal(0)) != nil {
+		return stranger
+	}
+	return sibling
+}
+
+// holder asks at the port who has it.
+func (opts Options) holder(ctx context.Context) holder {
 	host, port, err := net.SplitHostPort(opts.Listen)
 	if err != nil {
-		return false
+		return stranger
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -212,20 +286,29 @@ func sibling(ctx context.Context, opts Options) bool {
 		// Nothing secret is sent, and the answer decides about a port only.
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as the line above says
 	}
-	ctx, cancel := context.WithTimeout(ctx, siblingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, holderTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/livez", nil)
 	if err != nil {
-		return false
+		return stranger
 	}
 	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return false
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return mute
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
+		return nobody
+	case err != nil:
+		return stranger
 	}
 	defer response.Body.Close()
 	var live struct{ Program, Instance string }
-	err = json.NewDecoder(io.LimitReader(response.Body, 4<<10)).Decode(&live)
-	return err == nil && live.Program == Program && live.Instance == opts.Instance
+	switch err := json.NewDecoder(io.LimitReader(response.Body, 4<<10)).Decode(&live); {
+	case err == nil && live.Program == Program && live.Instance == opts.Instance:
+		return sibling
+	default:
+		return stranger
+	}
 }
 
 // URL returns the root address of the server, without a trailing slash.
