@@ -153,7 +153,7 @@ func (t *turn) advance(at int, item string) {
 	next.State, next.Open, next.Step, next.Begun = stateClaimed, false, t.r.steps[at+1].name, time.Time{}
 	next.Looked, next.Refused, next.Conflicts, next.NotUntil, next.Cause, next.Upload = 0, 0, 0, time.Time{}, nil, nil
 	if item != "" {
-		next.Item = item
+		next.Item, next.Draft = item, t.r.owned
 		if t.r.owned {
 			t.made = item
 		}
@@ -265,8 +265,13 @@ func (t *turn) judge(ctx context.Context, at int, answer Answer, err error) (v V
 		}
 		// It is made, and nobody says what it is called.
 		err = fault.New(fault.Retry, "the answer of Outlook names nothing").WithCode("blind_answer")
-		if what = lookLater; s.doubt != look {
+		switch s.doubt {
+		case look:
+			what = lookLater
+		case repeat:
 			what = tryAgain
+		default:
+			what = settleUncertain
 		}
 	}
 	switch what {
@@ -329,10 +334,8 @@ func (t *turn) giveBack(ctx context.Context, what decision, conflicts int, answe
 		if what == lookRefused {
 			next.Refused++
 		}
-		delay = marked.After
-		if at, _ := t.r.at(t.rec.Step); t.r.steps[at].settles {
-			delay = max(delay, t.def.Settle)
-		}
+		// Outlook may still be at work on a request that it answered with 504.
+		delay = max(marked.After, t.def.Settle)
 	case fault.Stopped(ctx, err) && !ambiguous(marked):
 		// The worker is stopping and nothing was sent: no attempt was made.
 		next.Attempts, next.Cause, delay = t.rec.Attempts-1, t.rec.Cause, 0

@@ -48,18 +48,15 @@ func decide(p *plan, r *recipe, s *step, rec record, conflicts int, answer Answe
 	switch {
 	case ambiguous(marked):
 		return decideOpen(s, marked)
-	case s.doubtful != nil && s.doubtful(answer.Status, marked.Code):
-		if rec.Refused >= maxDoubtful {
-			return settleUncertain
-		}
-		return lookRefused
-	case missing(answer.Status, err) && goneIsDone(p.op):
+	case s.doubtful != nil && s.doubtful(rec, answer.Status, marked.Code):
+		return echo(rec)
+	case goneIsDone(p.op) && (missing(answer.Status, err) || !p.op.NeedsMailbox() && answer.Status == statusNotFound && marked.Code == codeNoResource):
 		return settleDone
-	case answer.Status == statusForbidden && r.plain != nil && !rec.Open && r.steps[0].name == s.name:
+	case r.plain != nil && !rec.Open && r.steps[0].name == s.name && denied(answer.Status, marked):
 		return goPlain
 	case answer.Status == statusPreconditionFailed:
 		if s.doubt == look && rec.Open {
-			return lookRefused // the first may have had its effect, and changed the etag
+			return echo(rec) // the first may have had its effect, and changed the etag
 		}
 		if p.call.Header["If-Match"] != "" || conflicts >= maxConflicts {
 			return settleFailed
@@ -67,9 +64,29 @@ func decide(p *plan, r *recipe, s *step, rec record, conflicts int, answer Answe
 		return tryAgain
 	case passing(marked.Kind):
 		return tryAgain
+	case s.doubt == look && rec.Open:
+		return echo(rec)
 	default:
 		return settleFailed
 	}
+}
+
+// echo is what follows from a refusal that an earlier request may have caused.
+func echo(rec record) decision {
+	if rec.Refused >= maxDoubtful {
+		return settleUncertain
+	}
+	return lookRefused
+}
+
+// codeNoResource is what Graph says where something without a mailbox is not there.
+const codeNoResource = "ResourceNotFound"
+
+// denied reports whether a client may not do something at all. That it may not now
+// (403 has quotas and claims as well) is something else.
+func denied(status int, err *fault.Error) bool {
+	return status == statusForbidden && err.Kind == fault.Poison &&
+		slices.Contains([]string{"ErrorAccessDenied", "accessDenied", "Authorization_RequestDenied"}, err.Code)
 }
 
 // decideOpen says what follows from an answer that leaves the effect open.

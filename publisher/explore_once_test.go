@@ -115,6 +115,7 @@ func exploreOnce(t *testing.T, sc exactScenario, budget int) (f explored) {
 		w.choose = s.choose
 		m := message("p", sc.data, "Nats-Msg-Id", "k", "Outlook-Reply-To", "_INBOX.x.y")
 		err := drive(t, w, def, m)
+		w.landing.Wait()
 		if err == nil {
 			err = onePromise(w, sc, w.outcome(t))
 		}

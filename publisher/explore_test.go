@@ -124,7 +124,9 @@ func explore(t *testing.T, sc scenario, budget int) (traces, uncertain, doubled 
 		}
 		w.choose = s.choose
 		m := message("p", sc.data, "Nats-Msg-Id", "k", "Outlook-Reply-To", "_INBOX.x.y")
-		if err := drive(t, w, def, m); err != nil {
+		err := drive(t, w, def, m)
+		w.landing.Wait()
+		if err != nil {
 			t.Fatalf("trace %d: %v\n%q", traces, err, w.trail)
 		}
 		end := w.outcome(t)

@@ -91,8 +91,8 @@ func (j *job) outcome(e ending) *Outcome {
 			o.ItemID = orElse(o.ItemID, e.found.item)
 		}
 		o.ItemID = orElse(o.ItemID, j.rec.Item)
-		if e.recipe != nil && e.recipe.owned {
-			o.InternetMessageID = orElse(o.InternetMessageID, e.recipe.marker.messageID())
+		if e.recipe != nil {
+			o.InternetMessageID = orElse(o.InternetMessageID, e.recipe.messageID)
 		}
 		return o
 	}

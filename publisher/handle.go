@@ -221,8 +221,18 @@ func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 		r = r.plain
 	}
 	at, known := r.at(j.rec.Step)
-	if j.rec.State == stateSending && (!known || r.steps[at].doubt == leave) {
+	if j.stranded(r, at, known) {
 		return j.finish(ctx, ending{state: stateUncertain, plan: &p, recipe: r, problem: errUnknownEnd()})
+	}
+	if j.looking(r, at) {
+		if r.steps[at].find == nil {
+			return j.finish(ctx, ending{state: stateUncertain, plan: &p, recipe: r, problem: errUnknownEnd()})
+		}
+		// Its time may be over: whether it had its effect is still to be told.
+		if now.Before(j.rec.NotUntil) {
+			return Again(min(j.rec.NotUntil.Sub(now), maxDelay)), true
+		}
+		return j.lookUp(ctx, &p, r, at)
 	}
 	if v, end, ok := j.notNow(ctx, &p, now); ok {
 		if end != nil {
@@ -230,13 +240,35 @@ func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 		}
 		return v, true
 	}
-	if j.rec.State == stateSending && j.rec.inDoubt() == look {
-		if r.steps[at].find == nil {
-			return j.finish(ctx, ending{state: stateUncertain, plan: &p, recipe: r, problem: errUnknownEnd()})
-		}
-		return j.lookUp(ctx, &p, r, at)
-	}
 	return j.attempt(ctx, &p, r)
+}
+
+// stranded reports whether the command cannot go on by this recipe: a request of
+// unknown end was made that the recipe does not know, or leaves alone, or something
+// was made that it would make again. The configuration has changed since.
+func (j *job) stranded(r *recipe, at int, known bool) bool {
+	switch {
+	case j.rec.State == stateNone:
+		return false
+	case !known:
+		return j.rec.open() || j.rec.Item != "" && !j.rec.Draft
+	default:
+		return j.rec.open() && r.steps[at].doubt == leave
+	}
+}
+
+// looking reports whether the effect of a request is to be looked for before anything
+// else is done: of one that is under way, or that was left to be repeated by another
+// delivery.
+func (j *job) looking(r *recipe, at int) bool {
+	switch j.rec.State {
+	case stateSending:
+		return j.rec.inDoubt() == look
+	case stateClaimed:
+		return j.rec.Open && r.steps[at].doubt == look && j.rec.inDoubt() != look
+	default:
+		return false
+	}
 }
 
 // notNow looks at the clock: whether the command must wait, or has had its

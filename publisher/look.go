@@ -9,15 +9,19 @@ import (
 	"outlook-connector/internal/fault"
 )
 
-// delayLook is when a look that could not be made is tried again.
-const delayLook = 10 * time.Second
+// delayLook is when a look that could not be made is tried again, patienceLook how
+// long after its time a command still waits to be looked for.
+const (
+	delayLook    = 10 * time.Second
+	patienceLook = time.Hour
+)
 
 // lookUp finds out whether a request had its effect of which nobody knows, and goes
 // on from there.
 func (j *job) lookUp(ctx context.Context, p *plan, r *recipe, at int) (Verdict, bool) {
 	s := &r.steps[at]
-	if due := j.rec.Touched.Add(j.def.Settle); s.settles && j.rec.NotUntil.IsZero() && j.w.now().Before(due) {
-		return Again(min(due.Sub(j.w.now()), max(j.giveUpAt(p).Sub(j.w.now()), 0))), true
+	if due := j.rec.Touched.Add(j.def.Settle); j.rec.NotUntil.IsZero() && j.w.now().Before(due) {
+		return Again(due.Sub(j.w.now())), true
 	}
 	t, v, ok := j.take(ctx, p, r)
 	if !ok {
@@ -30,7 +34,7 @@ func (j *job) lookUp(ctx context.Context, p *plan, r *recipe, at int) (Verdict, 
 	if j.overdue() || ctx.Err() != nil {
 		return Again(0), true
 	}
-	seek := &seeker{w: j.w, plan: p, step: s, marker: r.marker, rec: j.rec}
+	seek := &seeker{w: j.w, plan: p, recipe: r, step: s, marker: r.marker, rec: j.rec}
 	found, err := s.find(ctx, seek)
 	j.w.metrics.looks.WithLabelValues(j.label).Inc()
 	if err != nil {
@@ -47,11 +51,11 @@ func (t *turn) blind(ctx context.Context, err error) (Verdict, bool) {
 		return Again(0), true
 	}
 	marked := fault.Of(err)
-	if ambiguous(marked) || passing(marked.Kind) {
+	if (ambiguous(marked) || passing(marked.Kind)) && t.w.now().Before(t.giveUpAt(t.p).Add(patienceLook)) {
 		delay := max(marked.After, t.w.about(delayLook))
 		t.log.WarnContext(ctx, "the effect of a request could not be looked for", "remedy", marked.Kind.String(),
 			"code", marked.Code, "after", delay, "error", marked, "hint", fault.HintOf(err))
-		return Again(max(min(delay, t.giveUpAt(t.p).Sub(t.w.now()), maxDelay), 0)), true
+		return Again(min(delay, maxDelay)), true
 	}
 	problem := refuse("uncertain_effect", "no final answer from Outlook, and its effect cannot be looked for: %w", marked).
 		WithHint("look in the mailbox before you send it again")
@@ -62,27 +66,22 @@ func (t *turn) blind(ctx context.Context, err error) (Verdict, bool) {
 func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool) {
 	s := &t.r.steps[at]
 	next := t.rec
-	next.State, next.Open, next.NotUntil, next.Cause = stateClaimed, false, time.Time{}, nil
+	// A look may be wrong, and the request may come late: it stays open.
+	next.State, next.Open, next.NotUntil, next.Looked = stateClaimed, true, time.Time{}, 0
 	switch {
-	case found.where == there && at < len(t.r.steps)-1:
+	case found.where == there && at < len(t.r.steps)-1 && !found.final:
 		t.advance(at, found.item)
 		t.made = "" // the record of an earlier attempt may name it, or another worker's
 		return t.steps(ctx)
 	case found.where == there:
 		return t.finish(ctx, ending{state: stateDone, plan: t.p, recipe: t.r, found: &found})
-	case found.where == clashes && s.doubt != look:
+	case found.where == clashes && s.doubt != look && !t.rec.Open:
 		return t.finish(ctx, ending{state: stateFailed, plan: t.p, recipe: t.r, problem: refuse("key_reused", "%s", found.why).
 			WithHint("give each command a %s of its own", headerMsgID)})
 	case found.where == clashes:
 		return t.finish(ctx, ending{state: stateUncertain, plan: t.p, recipe: t.r, problem: refuse("conflict", "%s", found.why).
 			WithHint("read the item and send the command again if it is still wanted")})
-	case found.where == pending:
-		if found.item != "" {
-			next.Item = found.item
-		}
-		t.rec = next
-		return t.steps(ctx)
-	case next.Looked+1 < looks && s.settles:
+	case found.where == nowhere && s.twice && t.rec.Looked+1 < looks:
 		next = t.rec
 		next.Looked++
 		next.NotUntil = t.w.now().Add(t.def.Settle).UTC()
@@ -92,9 +91,16 @@ func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool
 		case err != nil:
 			return t.journalTrouble(ctx, err), true
 		}
-		return Again(max(min(t.def.Settle, t.giveUpAt(t.p).Sub(t.w.now())), 0)), true
+		return Again(t.def.Settle), true
+	case (found.where == pending || s.again) && t.over():
+		return t.finish(ctx, ending{state: stateUncertain, plan: t.p, recipe: t.r, problem: t.gaveUp()})
+	case found.where == pending:
+		if found.item != "" {
+			next.Item = found.item
+		}
+		t.rec = next
+		return t.steps(ctx)
 	case s.again:
-		next.Looked = 0
 		t.rec = next
 		return t.steps(ctx)
 	default:
@@ -102,6 +108,12 @@ func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool
 			WithHint("look in the mailbox, also in Deleted Items, before you send it again")
 		return t.finish(ctx, ending{state: stateUncertain, plan: t.p, recipe: t.r, problem: problem})
 	}
+}
+
+// over reports whether the command's time is over.
+func (t *turn) over() bool {
+	now := t.w.now()
+	return !now.Before(t.giveUpAt(t.p)) || !t.p.expires.IsZero() && !now.Before(t.p.expires)
 }
 
 // String is for the log.

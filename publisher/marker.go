@@ -160,7 +160,7 @@ func missing(status int, err error) bool {
 		return false
 	}
 	switch fault.Of(err).Code {
-	case "ErrorItemNotFound", "itemNotFound", "ErrorFolderNotFound", "ErrorObjectNotFound", "":
+	case "ErrorItemNotFound", "itemNotFound", "ErrorFolderNotFound", "ErrorObjectNotFound", "http_404", "":
 		return true
 	default:
 		return false

@@ -40,6 +40,9 @@ type recipe struct {
 	steps []step
 	// marker is what Outlook keeps of the command; "" where nothing does.
 	marker marker
+	// messageID is the Message-ID that the connector gives the mail; "" where it does
+	// not, or the sender does.
+	messageID string
 	// weaker is why this is not as sure as the publisher's delivery says; "": it is.
 	weaker string
 	// plain is what to do instead where the client may not make the first step.
@@ -63,13 +66,14 @@ type step struct {
 	// again says that the request may be made once more where find has twice found
 	// nothing: its effect is not there, or nobody sees it.
 	again bool
-	// settles says that the effect shows only after a while, see [Publisher.Settle].
-	settles bool
+	// twice says that nothing must be found twice before it counts, because what is
+	// new can be found only after a while.
+	twice bool
 	// item takes from the answer of what the following steps are about; nil: nothing.
 	item func(body []byte) string
-	// doubtful are the codes with which Outlook refuses a request that an earlier one
-	// may have made impossible. Of those the effect is looked for as well.
-	doubtful func(status int, code string) bool
+	// doubtful says which refusals an earlier request may have caused. Of those the
+	// effect is looked for as well.
+	doubtful func(rec record, status int, code string) bool
 }
 
 // DefaultSettle is how long a look waits, so that what was accepted is where it can
@@ -98,6 +102,8 @@ type finding struct {
 	item string
 	// body is the item, where it was read.
 	body []byte
+	// final says that with it the whole command is done, whatever steps are left.
+	final bool
 	// why is a sentence for people where it clashes.
 	why string
 }

@@ -50,11 +50,13 @@ func (w *Worker) createRecipe(p *plan, m marker) *recipe {
 	r := once(p, func(ctx context.Context, s *seeker) (finding, error) { return s.marked(ctx, list) })
 	r.marker = m
 	s := &r.steps[0]
-	s.settles = true
+	s.twice = true
 	s.call = func(record) (Call, error) { return marked, nil }
 	s.item = itemID
 	// A folder of that name may be the one that an earlier request has made.
-	s.doubtful = func(status int, code string) bool { return status == statusConflict && code == "ErrorFolderExists" }
+	s.doubtful = func(rec record, status int, code string) bool {
+		return rec.Open && status == statusConflict && code == "ErrorFolderExists"
+	}
 	return r
 }
 
@@ -84,7 +86,7 @@ func (w *Worker) eventRecipe(p *plan, m marker) *recipe {
 	return &recipe{marker: m, steps: []step{{
 		name: stepDirect, doubt: repeat, item: itemID,
 		call:     func(record) (Call, error) { return call, nil },
-		doubtful: func(_ int, code string) bool { return code == "ErrorDuplicateTransactionId" },
+		doubtful: func(_ record, _ int, code string) bool { return code == "ErrorDuplicateTransactionId" },
 		find: func(ctx context.Context, s *seeker) (finding, error) {
 			found, err := s.marked(ctx, list)
 			if err == nil && found.where == nowhere {
@@ -293,7 +295,7 @@ func (w *Worker) copyRecipe(p *plan) *recipe {
 		}
 		return finding{}, nil
 	})
-	r.steps[0].settles = true
+	r.steps[0].twice = true
 	return r
 }
 
@@ -437,7 +439,7 @@ func (w *Worker) subscriptionRecipe(p *plan) *recipe {
 		for _, text := range page.Value {
 			var has map[string]any
 			if json.Unmarshal(text, &has) == nil && !slices.ContainsFunc(members, func(m string) bool {
-				return want[m] != nil && has[m] != nil && want[m] != has[m]
+				return want[m] != nil && has[m] != nil && !reflect.DeepEqual(want[m], has[m])
 			}) {
 				return finding{where: there, item: itemID(text), body: text}, nil
 			}
@@ -460,8 +462,8 @@ func holds(has, want any) bool {
 			if strings.HasPrefix(name, "@odata.") {
 				continue
 			}
-			if !holds(is[name], value) {
-				return false
+			if got, shown := is[name]; !shown || !holds(got, value) {
+				return false // what is not shown is not known
 			}
 		}
 		return true

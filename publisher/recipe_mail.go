@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 )
@@ -75,10 +76,14 @@ func (w *Worker) sendRecipe(p *plan, m marker) *recipe {
 		}
 		return w.request(p, opCreate, nil, nil, text)
 	}
+	given := ""
+	if mail, err := body.within("message"); err == nil {
+		_ = json.Unmarshal(mail[mail.name(memberMessageID)], &given)
+	}
 	return &recipe{
-		marker: m, owned: true, plain: withoutDraft(p),
+		marker: m, owned: true, plain: withoutDraft(p), messageID: orElse(given, m.messageID()),
 		steps: []step{
-			{name: stepDraft, doubt: look, settles: true, call: draft, item: itemID, find: findMail, again: true},
+			{name: stepDraft, doubt: look, twice: true, call: draft, item: itemID, find: findMail, again: true},
 			w.sendStep(p),
 		},
 	}
@@ -94,7 +99,7 @@ func (w *Worker) sendMIMERecipe(p *plan, m marker) *recipe {
 				call.ContentType = p.call.ContentType
 				return call, err
 			}},
-			w.markStep(p, m, true),
+			w.markStep(p, m, false), // it has a Message-ID of its own
 			w.sendStep(p),
 		},
 	}
@@ -117,7 +122,7 @@ func (w *Worker) replyRecipe(p *plan, m marker) *recipe {
 	action := p.op.ID[strings.LastIndexByte(p.op.ID, '.')+1:]
 	maker := "mail.message.create" + strings.ToUpper(action[:1]) + action[1:]
 	return &recipe{
-		marker: m, owned: true, plain: withoutDraft(p),
+		marker: m, owned: true, plain: withoutDraft(p), messageID: m.messageID(),
 		steps: []step{
 			{name: stepDraft, doubt: repeat, item: itemID, call: func(record) (Call, error) {
 				call, err := w.request(p, maker, p.call.Params.Path, nil, p.call.Body)
@@ -165,11 +170,11 @@ func (w *Worker) markCall(p *plan, m marker, id string, own bool) (Call, error) 
 // not sent. That the draft is not there any more may mean that it was.
 func (w *Worker) sendStep(p *plan) step {
 	return step{
-		name: stepSend, doubt: look, settles: true, find: findMail,
+		name: stepSend, doubt: look, twice: true, find: findMail,
 		call: func(r record) (Call, error) {
 			return w.request(p, opSend, map[string]string{paramMessage: r.Item}, nil, nil)
 		},
-		doubtful: func(status int, _ string) bool { return status == statusNotFound },
+		doubtful: func(_ record, status int, _ string) bool { return status == statusNotFound },
 	}
 }
 
@@ -183,23 +188,29 @@ func findMail(ctx context.Context, s *seeker) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	var draft string
+	var draft mailFound
 	for _, mail := range found {
 		switch {
-		case !mail.Draft && s.step.name == stepSend:
-			return finding{where: there, item: mail.ID}, nil
-		case mail.ID == s.rec.Item || draft == "":
-			draft = mail.ID
+		case !mail.Draft:
+			return finding{where: there, item: mail.ID, final: true}, nil // also where a restored ledger knows nothing of it
+		case s.step.name == stepSend && s.recipe.owned && mail.ID != s.rec.Item:
+			// One that was made too late. Only the one whose id was written down may be
+			// sent, else two were.
+		case draft.ID == "" || mail.ID == s.rec.Item:
+			draft = mail
 		}
 	}
-	switch {
-	case draft == "":
+	if draft.ID == "" {
 		return finding{}, nil
-	case s.step.name == stepDraft:
-		return finding{where: there, item: draft}, nil
-	default:
-		return finding{where: pending, item: draft}, nil
 	}
+	// What a person has thrown away is not sent.
+	if bin, err := s.folder(ctx, deletedItems); err != nil || draft.Folder == bin {
+		return finding{}, err
+	}
+	if s.step.name == stepDraft {
+		return finding{where: there, item: draft.ID}, nil
+	}
+	return finding{where: pending, item: draft.ID}, nil
 }
 
 // mailFound is what a look reads of a mail.

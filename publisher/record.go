@@ -55,8 +55,10 @@ type record struct {
 	// request of it was made first. "" is the first step.
 	Step  string    `json:"step,omitempty"`
 	Begun time.Time `json:"begun,omitzero"`
-	// Item is the id of what the steps before have made.
-	Item string `json:"item,omitempty"`
+	// Item is the id of what the steps before have made. Draft says that it is a
+	// draft of this command's own, of which nobody knows.
+	Item  string `json:"item,omitempty"`
+	Draft bool   `json:"draft,omitempty"`
 	// Refused counts the refusals that an earlier request may have caused.
 	Refused int `json:"refused,omitempty"`
 	// Looked counts the looks in a row that found nothing of the attempt's effect.

@@ -13,6 +13,7 @@ import (
 type seeker struct {
 	w      *Worker
 	plan   *plan
+	recipe *recipe
 	step   *step
 	marker marker
 	rec    record

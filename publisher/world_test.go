@@ -53,10 +53,11 @@ const (
 	ambiguousEmpty // no answer and no effect: siteDo only
 	frozenBefore   // the process sleeps and another gets the message
 	frozenAfter
+	late // no answer, and the effect comes 20 s after that: siteDo only
 )
 
 func (m mishap) String() string {
-	return [...]string{"fine", "error before", "error after", "crash before", "crash after", "429", "ambiguous, no effect", "frozen before", "frozen after"}[m]
+	return [...]string{"fine", "error before", "error after", "crash before", "crash after", "429", "ambiguous, no effect", "frozen before", "frozen after", "late"}[m]
 }
 
 var errNoJournal = errors.New("journal: no answer")
@@ -78,6 +79,8 @@ type world struct {
 	ready func(client string) error
 	// refuses says that the ledger will never take a text.
 	refuses func(data []byte) bool
+	// landing are requests that have their effect after their answer.
+	landing sync.WaitGroup
 	// newEachTime says that each delivery is taken for the first.
 	newEachTime bool
 	// busy refuses the next slots.
@@ -247,7 +250,7 @@ func (w *world) Do(_ context.Context, call publisher.Call) (publisher.Answer, er
 	if w.answer != nil {
 		return w.answer(n, call)
 	}
-	m := w.at(siteDo, errorBefore, errorAfter, crashBefore, crashAfter, throttled, ambiguousEmpty)
+	m := w.at(siteDo, errorBefore, errorAfter, crashBefore, crashAfter, throttled, ambiguousEmpty, late)
 	switch m {
 	case errorBefore:
 		return publisher.Answer{}, notSent()
@@ -260,6 +263,13 @@ func (w *world) Do(_ context.Context, call publisher.Call) (publisher.Answer, er
 	case ambiguousEmpty:
 		w.leaveOpen()
 		return publisher.Answer{}, noAnswer()
+	case late:
+		w.leaveOpen()
+		w.landing.Go(func() {
+			<-time.After(20 * time.Second)
+			_, _ = w.effect(call)
+		})
+		return publisher.Answer{Status: 504}, noAnswer()
 	case frozenBefore:
 		w.sleep()
 	}

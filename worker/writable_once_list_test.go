@@ -11,6 +11,7 @@ const (
 	findsIt       = "$filter=singleValueExtendedProperties/Any(ep: ep/id eq 'String {0a6a4a4c-6b5e-4c3f-9d0e-8f1f5c1d7a20} Name OutlookConnectorKey' and ep/value eq '«marker»')"
 	findsItem     = findsIt + "&$select=id"
 	findsMail     = findsIt + "&$select=id,isDraft,parentFolderId,internetMessageId&$top=10"
+	theBin        = "GET /me/mailFolders/deleteditems?$select=id" // what a person threw away is not sent
 	findsMailByID = "$filter=internetMessageId eq '<«marker»@outlook-connector.invalid>'&$select=id,isDraft,parentFolderId,internetMessageId&$top=10"
 	anEvent       = `"subject":"Planning","start":{"dateTime":"2030-05-06T09:00:00","timeZone":"UTC"},"end":{"dateTime":"2030-05-06T10:00:00","timeZone":"UTC"}`
 	movesEvent    = `"start":{"dateTime":"2030-05-06T09:30:00","timeZone":"UTC"},"end":{"dateTime":"2030-05-06T10:30:00","timeZone":"UTC"}`
@@ -105,13 +106,13 @@ var exacts = []exact{
 
 	// D1, and D3, which it is where no copy is kept.
 	{catalog.D1, "mail.message.sendMail", ``, `{"message":{"subject":"Once","toRecipients":` + asksCleo + `}}`, 1, "done", []string{
-		`POST /me/messages {"subject":"Once","toRecipients":` + asksCleo + `,` + marksMail + `}`, "GET /me/messages?" + findsMail, "POST /me/messages/«answer»/send",
+		`POST /me/messages {"subject":"Once","toRecipients":` + asksCleo + `,` + marksMail + `}`, "GET /me/messages?" + findsMail, theBin, "POST /me/messages/«answer»/send",
 	}},
 	{catalog.D1, "mail.message.sendMail", ``, `{"message":{"subject":"Once more","toRecipients":` + asksCleo + `}}`, 2, "done", []string{
 		`POST /me/messages {"subject":"Once more","toRecipients":` + asksCleo + `,` + marksMail + `}`, "POST /me/messages/«answer»/send", "GET /me/messages?" + findsMail,
 	}},
 	{catalog.D1, "mail.message.sendMail", ``, aMIME, 3, "done", []string{
-		`POST /me/messages ` + aMIMEBody, `PATCH /me/messages/«answer» {` + marksMail + `}`, "POST /me/messages/«answer»/send", "GET /me/messages?" + findsMail,
+		`POST /me/messages ` + aMIMEBody, `PATCH /me/messages/«answer» {` + marks + `}`, "POST /me/messages/«answer»/send", "GET /me/messages?" + findsMail,
 	}},
 	{catalog.D1, "mail.message.sendMail", ``, `{"message":{"subject":"Without a copy","toRecipients":` + asksCleo + `},"saveToSentItems":false}`, 1, "uncertain", []string{
 		`POST /me/sendMail {"message":{"subject":"Without a copy","toRecipients":` + asksCleo + `},"saveToSentItems":false}`,
@@ -218,11 +219,11 @@ var exacts = []exact{
 	}},
 	{catalog.D1, "mail.message.sendMail", ``, `{"message":{"subject":"At long last","toRecipients":` + asksCleo + `}}`, -2, "done", []string{
 		`POST /me/messages {"subject":"At long last","toRecipients":` + asksCleo + `,` + marksMail + `}`, "POST /me/messages/«answer»/send",
-		"GET /me/messages?" + findsMail, "POST /me/messages/«answer»/send",
+		"GET /me/messages?" + findsMail, theBin, "POST /me/messages/«answer»/send",
 	}},
 	{catalog.D2, "mail.message.reply", `"path":{"message-id":"«received»"}`, `{"comment":"At last."}`, -3, "done", []string{
 		`POST /me/messages/«received»/createReply {"comment":"At last."}`, `PATCH /me/messages/«answer» {` + marksMail + `}`, "POST /me/messages/«answer»/send",
-		"GET /me/messages?" + findsMail, "POST /me/messages/«answer»/send",
+		"GET /me/messages?" + findsMail, theBin, "POST /me/messages/«answer»/send",
 	}},
 	{catalog.E1, "mail.message.move", `"path":{"message-id":"«message»"}`, `{"destinationId":"archive"}`, -1, "done", []string{
 		`POST /me/messages/«message»/move {"destinationId":"archive"}`, "GET /me/mailFolders/archive?$select=id", "GET /me/messages/«message»?$select=id,parentFolderId",
