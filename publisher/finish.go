@@ -82,15 +82,20 @@ func (j *job) outcome(e ending) *Outcome {
 	if e.recipe != nil {
 		o.Weaker = e.recipe.weaker
 	}
+	if j.rec.Item != "" && e.state != stateFailed { // what can be looked at
+		o.ItemID = j.rec.Item
+		if e.recipe != nil {
+			o.InternetMessageID = e.recipe.messageID
+		}
+	}
 	if e.state == stateDone {
 		o.takeBody(e.answer.Body)
 		o.AlreadyGone = e.answer.Status == statusNotFound && !j.rec.Open
 		if e.found != nil {
 			o.Found = true
 			o.takeBody(e.found.body)
-			o.ItemID = orElse(o.ItemID, e.found.item)
+			o.ItemID = orElse(e.found.item, o.ItemID)
 		}
-		o.ItemID = orElse(o.ItemID, j.rec.Item)
 		if e.recipe != nil {
 			o.InternetMessageID = orElse(o.InternetMessageID, e.recipe.messageID)
 		}

@@ -71,8 +71,12 @@ func (o *Outcome) takeBody(body []byte) {
 		InternetMessageID any `json:"internetMessageId"`
 	}
 	if json.Unmarshal(body, &ids) == nil {
-		o.ItemID, _ = ids.ID.(string)
-		o.InternetMessageID, _ = ids.InternetMessageID.(string)
+		if id, ok := ids.ID.(string); ok {
+			o.ItemID = id
+		}
+		if id, ok := ids.InternetMessageID.(string); ok {
+			o.InternetMessageID = id
+		}
 	}
 	if len(body) > maxOutcomeBody {
 		o.BodyOmitted = len(body)

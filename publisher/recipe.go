@@ -210,6 +210,10 @@ func Promise(op *catalog.Operation, delivery Delivery) string {
 	if delivery != ExactlyOnce {
 		return ""
 	}
+	switch class := op.Class(); {
+	case class == catalog.E2 && op.ID != opCopy, class == catalog.G4 && strings.HasPrefix(op.ID, "extensions."):
+		return "its effect cannot be seen afterwards: at most once"
+	}
 	switch op.Class() {
 	case catalog.C3, catalog.J:
 		return "Outlook keeps nothing by which a second one could be told from the first: at most once"

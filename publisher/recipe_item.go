@@ -260,7 +260,7 @@ func (w *Worker) moveRecipe(p *plan) *recipe {
 
 // copyRecipe copies a mail. A copy has the Message-ID of what it was made of.
 func (w *Worker) copyRecipe(p *plan) *recipe {
-	if p.op.ID != "mail.message.copy" {
+	if p.op.ID != opCopy {
 		return nil // of a folder's copy nothing tells when it was made
 	}
 	r := once(p, func(ctx context.Context, s *seeker) (finding, error) {

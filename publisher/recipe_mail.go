@@ -32,6 +32,7 @@ const (
 	opSend        = "mail.message.send"
 	opCreate      = "mail.message.create"
 	opGet         = "mail.message.get"
+	opCopy        = "mail.message.copy"
 	opUpdate      = "mail.message.update"
 	opDelete      = "mail.message.delete"
 	opList        = "mail.message.list"
