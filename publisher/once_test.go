@@ -128,3 +128,89 @@ func TestWithoutTheRightToDraftsNoneIsTriedForAWhile(t *testing.T) {
 		}
 	})
 }
+
+// shows is what a search for the command's mails finds.
+func shows(t *testing.T, id string, draft bool) publisher.Answer {
+	t.Helper()
+	a, err := answered(200, map[string]any{"value": []any{map[string]any{"id": id, "isDraft": draft, "parentFolderId": "drafts"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestARefusalAfterALookIsNoProofThatNothingHappened: the look may have been wrong.
+func TestARefusalAfterALookIsNoProofThatNothingHappened(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, worker := exactly(t, "mail.message.sendMail")
+		sends := 0
+		w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
+			switch call.Operation.ID {
+			case "mail.message.send":
+				if sends++; sends == 1 {
+					return publisher.Answer{Status: 504}, noAnswer()
+				}
+				return publisher.Answer{Status: 400}, refusedFor("ErrorInvalidRequest")
+			case "mail.message.list":
+				return shows(t, "draft1", true), nil
+			}
+			return w.box.do(call)
+		}
+		deliverUntilAck(t, worker, message("p", aMail))
+		if o := w.outcome(t); o.Outcome != "uncertain" || o.ItemID != "draft1" {
+			t.Errorf("outcome %+v", o)
+		}
+		for _, call := range w.calls {
+			if call.Method == methodDelete {
+				t.Errorf("what may have been sent was deleted: %s", call.Path)
+			}
+		}
+	})
+}
+
+// TestOnlyTheDraftThatWasWrittenDownIsSent: another one with the same mark was made
+// too late, and whoever sent it might send a second mail.
+func TestOnlyTheDraftThatWasWrittenDownIsSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, worker := exactly(t, "mail.message.sendMail")
+		w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
+			switch call.Operation.ID {
+			case "mail.message.send":
+				if got := pathOf(call, "message-id"); got != "draft1" {
+					t.Errorf("the draft %s is sent", got)
+				}
+				return publisher.Answer{Status: 504}, noAnswer()
+			case "mail.message.list":
+				return shows(t, "late", true), nil
+			}
+			return w.box.do(call)
+		}
+		deliverUntilAck(t, worker, message("p", aMail))
+		if o := w.outcome(t); o.Outcome != "uncertain" {
+			t.Errorf("outcome %+v", o)
+		}
+	})
+}
+
+// TestAThrownAwayDraftIsNotSent: a person has looked at it.
+func TestAThrownAwayDraftIsNotSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, worker := exactly(t, "mail.message.sendMail")
+		sends := 0
+		w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
+			if call.Operation.ID == "mail.message.send" {
+				sends++
+				w.box.items["draft1"].folder = "deleteditems"
+				return publisher.Answer{Status: 504}, noAnswer()
+			}
+			return w.box.do(call)
+		}
+		deliverUntilAck(t, worker, message("p", aMail))
+		if o := w.outcome(t); o.Outcome != "uncertain" || sends != 1 {
+			t.Errorf("outcome %+v after %d requests to send", o, sends)
+		}
+	})
+}
