@@ -142,10 +142,11 @@ func (s *scope) stays(item *thing) (list []stay) {
 }
 
 // left says whether an item was outside of the scope at any time from one version
-// on and before another (0: until now), and before a moment.
+// on and until another was told (0: until now), and before a moment. A folder may
+// leave and come back while an item in it has one version.
 func left(stays []stay, from, before int64, by time.Time) bool {
 	return slices.ContainsFunc(stays, func(s stay) bool {
-		return s.from >= from && (before <= from || s.from <= before) && s.at.Before(by) && !s.in
+		return s.from >= from && (before <= from || s.from <= before || s.version == before) && s.at.Before(by) && !s.in
 	})
 }
 
