@@ -29,6 +29,8 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s)
 
 prove: ## kill and freeze workers and NATS under load, a million changes among it: is anything lost, repeated, late? An hour; prints its figures
 	go test -count=1 -timeout 120m -v -run 'TestProof' ./internal/proof -args -long
+	go test -count=1 -timeout 60m -v -run 'EffectOnce|EveryTrace' ./publisher -args -mishaps 3
+	go test -count=1 -timeout 20m -v -run 'EffectOnce/D' ./publisher -args -doubles
 	PUBLISHER_TEST_UPLOAD_MB=150 go test -count=1 -v -run TestALargeAttachmentTakesNoMemory ./publisher
 	TOKENSTORE_TEST_KILLS=1000 go test -count=1 -v -run 'KilledInARefresh|CrashPoints' ./tokenstore
 
