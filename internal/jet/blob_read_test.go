@@ -164,7 +164,8 @@ func TestALargeBodyIsReadInTheMemoryOfAPiece(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if alive := int64(after.HeapAlloc) - int64(before.HeapAlloc); alive > 8<<20 {
+	// The server is in this process, too, and keeps some blocks of its files.
+	if alive := int64(after.HeapAlloc) - int64(before.HeapAlloc); alive > size/2 {
 		t.Errorf("%d MB are alive after reading", alive>>20)
 	}
 	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 48<<20 {
