@@ -248,6 +248,7 @@ func (w *foldersWorld) Read(_ context.Context, req Request, emit func([]byte) er
 		}
 		ids := slices.Sorted(maps.Keys(w.users))
 		from, _ := strconv.Atoi(req.Link)
+		from = min(from, len(ids)) // who was listed may have gone since
 		to := min(from+2, len(ids))
 		for _, id := range ids[from:to] {
 			items = append(items, fmt.Sprintf(`{"id":%q,"userPrincipalName":%q}`, id, w.users[id]))

@@ -162,6 +162,7 @@ const write = `
     client: contoso
     entities: ["mail.message.*"]
     delivery: at_most_once
+    settle: 1s
 `
 
 // TestPATCHAndDELETEHaveTheirEffect also shows the life of a mail as events.

@@ -365,8 +365,7 @@ func TestTakenPort(t *testing.T) {
 }
 
 // TestAPortOfAFrozenOrDyingSibling is about siblings that were stopped or killed.
-func TestAPortOfAFrozenOrDyingSibling(t *testing.T) {
-	t.Parallel()
+func TestAPortOfAFrozenOrDyingSibling(t *testing.T) { // alone: the others must not be given its port
 	frozen, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)

@@ -296,10 +296,8 @@ func (opts Options) holder(ctx context.Context) holder {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return mute
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
+	case err != nil: // refused or cut off; a stranger that goes on so is one after a while
 		return nobody
-	case err != nil:
-		return stranger
 	}
 	defer response.Body.Close()
 	var live struct{ Program, Instance string }
