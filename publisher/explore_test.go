@@ -145,11 +145,14 @@ func explore(t *testing.T, sc scenario, budget int) (traces, uncertain, doubled 
 	}
 }
 
+// even takes chance out of the waits: a trace must go the same way each time.
+func even(o *publisher.Options) { o.Jitter = func(most time.Duration) time.Duration { return most / 2 } }
+
 // drive delivers the message until it is acknowledged; a process that died is
 // followed by a new one.
 func drive(t *testing.T, w *world, def publisher.Publisher, m publisher.Message) error {
 	t.Helper()
-	worker := w.worker(t, with(def))
+	worker := w.worker(t, with(def), even)
 	calls, acked := -1, false
 	var other error
 	w.freeze = func() {
@@ -169,7 +172,7 @@ func drive(t *testing.T, w *world, def publisher.Publisher, m publisher.Message)
 		}
 		v, alive := deliver(t.Context(), worker, m)
 		if !alive {
-			worker = w.worker(t, with(def))
+			worker = w.worker(t, with(def), even)
 			v = publisher.Again(15 * time.Second) // AckWait
 		}
 		if other != nil {

@@ -15,9 +15,10 @@ import (
 )
 
 // transport is how long a sent mail stays a draft, and lag how long nobody finds
-// what is new: longer than the connector waits before it looks for the first time.
+// what is new: longer than the connector waits before it looks for the first time. A
+// request that lands 20 s late and its transport take less than that wait.
 const (
-	transport = 40 * time.Second
+	transport = 30 * time.Second
 	lag       = 70 * time.Second
 )
 
