@@ -146,7 +146,9 @@ func explore(t *testing.T, sc scenario, budget int) (traces, uncertain, doubled 
 }
 
 // even takes chance out of the waits: a trace must go the same way each time.
-func even(o *publisher.Options) { o.Jitter = func(most time.Duration) time.Duration { return most / 2 } }
+func even(o *publisher.Options) {
+	o.Jitter = func(most time.Duration) time.Duration { return most / 2 }
+}
 
 // drive delivers the message until it is acknowledged; a process that died is
 // followed by a new one.
