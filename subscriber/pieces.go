@@ -81,9 +81,21 @@ func (w *walk) beginAnew(ctx context.Context, value []byte, err error) error {
 	return err
 }
 
+// goneRounds is for how many rounds a feed that has siblings knows of what it told as
+// deleted: one that has not been read for so long, because its mailbox was throttled,
+// may have the item still, and would tell its end once more. At a poll a second that
+// is five hours.
+const goneRounds = 1 << 14
+
 // compact makes a merge of the index if one is due, and one of the older index.
 // What they write is stored at once: nobody refers to it until the commit.
 func (w *walk) compact(ctx context.Context) (merged bool, err error) {
+	if w.moving() {
+		w.now.Keep(goneRounds)
+		if w.old != nil {
+			w.old.Keep(goneRounds)
+		}
+	}
 	if w.old != nil {
 		manifest, write, _, err := w.old.Compact(ctx, 0)
 		if err != nil {

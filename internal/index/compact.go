@@ -13,6 +13,10 @@ const DefaultCompact = 8 << 20
 // is [Gone] before the entry is dropped.
 const forget = 2
 
+// Keep has entries that are [Gone] kept for so many rounds after their own, where
+// others still ask for them. Zero, as for a new Index, is 2; less than that is, too.
+func (x *Index) Keep(rounds int32) { x.outlive = rounds }
+
 // Compact makes one merge if one is due; else write is nil and the manifest is
 // what it was. A merge whose result is larger than limit bytes (0:
 // [DefaultCompact]) is done in several calls, each of which leaves a whole and
@@ -26,7 +30,8 @@ const forget = 2
 // fails, the Index is of no use any more: [Open] the stored manifest.
 //
 // Merges into the oldest run forget entries that are Gone and were written at
-// least 2 rounds before the newest one that the index has seen.
+// least 2 rounds before the newest one that the index has seen, or as many as
+// [Index.Keep] says.
 func (x *Index) Compact(ctx context.Context, limit int64) (m Manifest, write []Segment, drop []string, err error) {
 	if limit <= 0 {
 		limit = DefaultCompact
@@ -57,7 +62,7 @@ func (x *Index) Compact(ctx context.Context, limit int64) (m Manifest, write []S
 		if err != nil {
 			return Manifest{}, nil, nil, err
 		}
-		if oldest && e.Flags&Gone != 0 && int32(x.round-e.Round) >= forget {
+		if oldest && e.Flags&Gone != 0 && int32(x.round-e.Round) >= max(x.outlive, forget) {
 			continue
 		}
 		w.add(key, e)

@@ -118,3 +118,29 @@ func TestWhatIsGoneIsForgotten(t *testing.T) {
 	}
 	t.Logf("at most %d entries for %d items", most, live)
 }
+
+func TestWhatIsGoneIsKeptForAsLongAsWanted(t *testing.T) {
+	t.Parallel()
+	for keep, want := range map[int32]bool{0: false, 1000: true} {
+		w := newWorld(standard, false)
+		w.x.Put(Entry{ID: "gone", Flags: Gone, Round: 1})
+		for n := range 20_000 {
+			w.x.Put(Entry{ID: idOf(n), Round: uint32(2 + n/40)})
+			if n%40 != 0 {
+				continue
+			}
+			w.x.Keep(keep)
+			_, write, drop, err := w.x.Compact(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.store.put(write)
+			_, segments := w.x.Flush()
+			w.store.put(segments)
+			w.store.drop(drop)
+		}
+		if _, ok, err := w.x.Look(t.Context(), "gone"); err != nil || ok != want {
+			t.Errorf("kept for %d rounds, it is known after 500: %v, %v; want %v", keep, ok, err, want)
+		}
+	}
+}

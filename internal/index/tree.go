@@ -9,13 +9,15 @@ import (
 // Index is an index that is open for reading and writing. It is made for one
 // poll of a feed and may be used by one goroutine at a time.
 type Index struct {
-	store  Store
-	cache  *Cache // the store, where it is one
-	shape  shape
-	runs   []run // newest first; the slices inside are never changed in place
-	recent map[Key]Entry
-	live   int64
-	round  uint32
+	// outlive is by how many rounds an entry that is Gone outlives its own; 0: forget.
+	outlive int32
+	store   Store
+	cache   *Cache // the store, where it is one
+	shape   shape
+	runs    []run // newest first; the slices inside are never changed in place
+	recent  map[Key]Entry
+	live    int64
+	round   uint32
 	// looked says of the keys that Look was asked for since the last Flush
 	// whether there was a live item.
 	looked map[Key]bool
