@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -469,18 +468,10 @@ func holds(has, want any) bool {
 		return true
 	case []any:
 		is, ok := has.([]any)
-		return ok && len(is) == len(want) && !slices.ContainsFunc(indexes(want), func(i int) bool { return !holds(is[i], want[i]) })
+		return ok && slices.EqualFunc(is, want, holds)
 	default:
 		return reflect.DeepEqual(has, want)
 	}
-}
-
-func indexes(list []any) []int {
-	all := make([]int, len(list))
-	for i := range all {
-		all[i] = i
-	}
-	return all
 }
 
 // decodeJSON reads a value with its numbers as they are written.
@@ -507,7 +498,7 @@ func lastOnly(p *plan) map[string]string {
 		return p.call.Params.Path
 	}
 	for _, name := range []string{paramMessage, paramFolder} {
-		if value, ok := target.Params[name]; ok && !strings.Contains(url.PathEscape(name), "%") {
+		if value, ok := target.Params[name]; ok {
 			return map[string]string{name: value}
 		}
 	}
