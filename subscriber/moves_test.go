@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -353,67 +352,4 @@ func history(w *world) []string {
 		told = append(told, fmt.Sprintf("\n%s by %s: %s", event.Header["Outlook-Change"], event.Header["ce-source"], event.Body))
 	}
 	return told
-}
-
-// TestAFolderThatLeavesWaitsForItsMailsNewHome has a folder leave while one of its
-// mails is in another that has not told it yet, one is where nobody reads, and one
-// goes for good a moment later.
-func TestAFolderThatLeavesWaitsForItsMailsNewHome(t *testing.T) {
-	t.Parallel()
-	sub := inbox(t)
-	sub.Start.All = true
-	sub.Path, sub.Folders = nil, followed
-	w := &world{stream: newMemStream(), dead: &letters{}, sub: sub, mailbox: newMailbox(5, 1)}
-	a, b := w.mailbox.folders["folder-a"], "folder-b"
-	for _, id := range []string{"m00", "m01", "m02"} {
-		a.put(id)
-	}
-	w.mailbox.now = registeredAt.Add(time.Second)
-	one := w.worker(t)
-	defer func() {
-		for _, free := range w.frees {
-			free()
-		}
-	}()
-	long := func(data []byte) []byte { // registered long ago
-		if data == nil {
-			return one.rig.data
-		}
-		return []byte(regexp.MustCompile(`"registered":"[^"]*"`).ReplaceAllString(string(data), `"registered":"`+registeredAt.Format(time.RFC3339)+`"`))
-	}
-	poll := func(feed subscriber.Feed, data []byte) {
-		t.Helper()
-		one.rig.feed = feed
-		if data == nil {
-			data = long(one.rig.queue.dataOf(feed))
-		}
-		one.rig.data = data
-		for one.begin(t.Context()); one.polling; {
-			one.step(proceed)
-		}
-	}
-	feed := func(folder string) subscriber.Feed {
-		return subscriber.Feed{Subscription: "inbox", Mailbox: "me", Part: subscriber.Part(folder)}
-	}
-	poll(subscriber.Feed{Subscription: "inbox", Mailbox: "me", Part: "folders"}, nil)
-	poll(feed("folder-a"), nil)
-	poll(feed(b), nil)
-	w.mailbox.move("m00", b, true)
-	w.mailbox.move("m01", away, true)
-	w.mailbox.move("m02", b, true)
-	retire := []byte(strings.Replace(string(long(one.rig.queue.dataOf(feed("folder-a")))), "{", `{"retire":true,`, 1))
-	told := func() (all []string) {
-		for _, event := range w.stream.events {
-			all = append(all, event.Header["Outlook-Change"]+" "+event.Header["Outlook-Id"])
-		}
-		slices.Sort(all)
-		return all
-	}
-	poll(feed("folder-a"), retire)
-	first := []string{"deleted m01", "snapshot m00", "snapshot m01", "snapshot m02"}
-	same(t, "events while the others are on their way", told(), first)
-	w.mailbox.folders[b].remove("m02")
-	poll(feed(b), nil)
-	poll(feed("folder-a"), retire)
-	same(t, "events in the end", told(), append([]string{"deleted m01", "deleted m02"}, append(first[1:], "updated m00")...))
 }

@@ -36,12 +36,6 @@ func (w *walk) sweep(ctx context.Context) (outcome, error) {
 			w.put(e) // a sibling that has it still must know that it was told as deleted since
 			return true, nil
 		}
-		if e.Flags&index.Moved != 0 {
-			// A sibling has told it, and its end is the sibling's to tell, who may have
-			// done so long ago and forgotten it. What nobody has told is in Away.
-			w.put(e)
-			return true, nil
-		}
 		c, err := w.missing(ctx, e)
 		if c != nil {
 			all = append(all, c)

@@ -28,11 +28,13 @@ func (x *Index) Walk(ctx context.Context, from Key, f func(Key, Entry) (more boo
 	}
 }
 
-// Missing calls f with the entries of old, but for [Moved] ones, of which now has
-// no entry at all, in the order of the keys from one on, until f returns false or
-// an error, which Missing returns. An entry of now that is [Gone] was told as
-// deleted already and is not missing; one of old that is Gone comes. What f puts
-// into either index is not seen by this call.
+// Missing calls f with the entries of old of which now has no entry at all, but
+// for [Moved] ones: a sibling has told those, and their end is the sibling's to
+// tell, who may have done so long ago and forgotten it. They come in the order of
+// the keys from one on, until f returns false or an error, which Missing returns.
+// An entry of now that is [Gone] was told as deleted already and is not missing;
+// one of old that is Gone comes. What f puts into either index is not seen by this
+// call.
 func Missing(ctx context.Context, old, now *Index, from Key, f func(Key, Entry) (more bool, err error)) error {
 	was, is := old.merge(from, old.runs, sorted(old.recent)), now.merge(from, now.runs, sorted(now.recent))
 	known, more, err := is.next(ctx)
