@@ -67,6 +67,8 @@ type discoveryCursor struct {
 	// Left are the feeds that were retired lately. Until they have told what
 	// became of their items they belong to those that know them.
 	Left []foundLeft `json:"left,omitempty"`
+	// Exodus is since when the lists lack so many members that it is doubted.
+	Exodus time.Time `json:"exodus,omitzero"`
 	// Ensured is when all feeds were registered anew the last time.
 	Ensured time.Time `json:"ensured,omitzero"`
 	// Schedule identifies the schedule that the feeds rest by.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"outlook-connector/internal/catalog"
@@ -16,6 +17,13 @@ const (
 	// from to have left. What changes while a list is read can shift a member out
 	// of its pages: https://learn.microsoft.com/graph/paging
 	missingLists = 2
+	// exodus is how many members may be missing at once, where they are more than
+	// half of all, before it is doubted that they left: a permission that was taken
+	// away, or a filter that the directory reads otherwise, would have all that was
+	// told of them told as deleted. exodusPatience is how long the lists must go on
+	// to say so.
+	exodus         = 2
+	exodusPatience = time.Hour
 	// memberPage is how many members a page should have, the most that the
 	// directory gives: https://learn.microsoft.com/graph/api/user-list
 	memberPage = "999"
@@ -63,7 +71,7 @@ func (d *discovery) members(ctx context.Context) (outcome, error) {
 		}
 		links[page.Next], req.Link = true, page.Next
 	}
-	d.takeMembers(items)
+	d.takeMembers(ctx, items)
 	err = d.close(ctx, rule(d.sub.Members.Group, d.sub.Members.Users), func(place *foundPlace) bool { return true })
 	if err != nil {
 		return outcome{}, err
@@ -93,7 +101,7 @@ func (d *discovery) memberRequest() (Request, error) {
 }
 
 // takeMembers takes a complete list into the cursor.
-func (d *discovery) takeMembers(items []memberItem) {
+func (d *discovery) takeMembers(ctx context.Context, items []memberItem) {
 	taken := make(map[string]bool, len(d.cur.places))
 	for _, place := range d.cur.places {
 		taken[place.Name] = true
@@ -118,14 +126,35 @@ func (d *discovery) takeMembers(items []memberItem) {
 			place.Missing, d.dirty = 0, true
 		}
 	}
+	believed := d.believe(ctx, seen)
 	for id, place := range d.cur.places {
 		if seen[id] {
 			continue
 		}
 		place.Missing++
-		place.Gone = place.Missing >= missingLists
+		place.Gone = place.Missing >= missingLists && believed
 		d.dirty = true
 	}
+}
+
+// believe reports whether those who are not in a complete list can have left.
+func (d *discovery) believe(ctx context.Context, seen map[string]bool) bool {
+	missing := 0
+	for id := range d.cur.places {
+		if !seen[id] {
+			missing++
+		}
+	}
+	if missing <= exodus || 2*missing <= len(d.cur.places) {
+		d.cur.Exodus = time.Time{}
+		return true
+	}
+	if d.cur.Exodus.IsZero() {
+		d.cur.Exodus = time.Now().UTC()
+		d.log.WarnContext(ctx, "most members are missing from the list: they count as gone if it stays so",
+			"feed", d.feed.String(), "missing", missing, "of", len(d.cur.places), "patience", exodusPatience)
+	}
+	return time.Since(d.cur.Exodus) >= exodusPatience
 }
 
 // mailboxName is the mailbox of a member as it stands in subjects: its principal

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -43,6 +44,34 @@ func TestMembersJoinAndLeave(t *testing.T) {
 	delete(w.users, "id-3")
 	w.look(t, s, theMembers)
 	w.expect(t, "ann@contoso.example", "bob@contoso.example", "cleo@contoso.example", "id-4")
+}
+
+func TestMembersThatVanishTogetherAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newFoldersWorld()
+		all := map[string]string{"id-1": "a@contoso.example", "id-2": "b@contoso.example", "id-3": "c@contoso.example", "id-4": "d@contoso.example"}
+		w.users = maps.Clone(all)
+		s := w.worker(t, Subscription{Members: Members{Group: "group-id"}, Path: map[string]string{"mailFolder-id": "inbox"}})
+		everybody := []string{"a@contoso.example", "b@contoso.example", "c@contoso.example", "d@contoso.example"}
+		look := func(after time.Duration, expected ...string) {
+			t.Helper()
+			<-time.After(after)
+			w.look(t, s, theMembers)
+			w.expect(t, expected...)
+		}
+		look(0, everybody...)
+		w.users = map[string]string{"id-4": "d@contoso.example"}
+		look(time.Minute, everybody...)
+		look(time.Minute, everybody...)
+		look(exodusPatience-2*time.Minute, everybody...)
+		w.users = maps.Clone(all) // it was a mistake
+		look(time.Minute, everybody...)
+		w.users = nil
+		look(time.Minute, everybody...)
+		look(exodusPatience-time.Second, everybody...)
+		look(time.Second) // it was none
+	})
 }
 
 func TestMembersByFilterHaveTheirFoldersFollowed(t *testing.T) {
