@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -28,17 +29,33 @@ func newMetrics(reg prometheus.Registerer, s *Subscriber) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	lag := &lagCollector{subscriber: s, desc: prometheus.NewDesc(
+	lag := &lagCollector{desc: prometheus.NewDesc(
 		"outlook_feed_lag_seconds",
 		"For how long the feed that is furthest behind in this worker has been so, by subscription.",
 		[]string{"subscription"}, nil)}
-	return m, errors.Join(reg.Register(m.events), reg.Register(m.polls), reg.Register(lag))
+	err := errors.Join(share(reg, &m.events), share(reg, &m.polls), share(reg, &lag))
+	lag.subscriber.Store(s)
+	return m, err
+}
+
+// share registers a collector, or takes the one that a subscriber before has
+// registered: a worker makes another subscriber where its configuration changes,
+// and counts on.
+func share[C prometheus.Collector](reg prometheus.Registerer, collector *C) error {
+	err := reg.Register(*collector)
+	if taken, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := taken.ExistingCollector.(C); ok {
+			*collector = same
+			return nil
+		}
+	}
+	return err
 }
 
 // lagCollector computes the lag when it is asked for, so that it grows also
 // while nothing happens.
 type lagCollector struct {
-	subscriber *Subscriber
+	subscriber atomic.Pointer[Subscriber] // the newest
 	desc       *prometheus.Desc
 }
 
@@ -47,11 +64,12 @@ func (c *lagCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 // Collect implements [prometheus.Collector].
 func (c *lagCollector) Collect(ch chan<- prometheus.Metric) {
-	lag := make(map[string]float64, len(c.subscriber.subs))
-	for name := range c.subscriber.subs {
+	s := c.subscriber.Load()
+	lag := make(map[string]float64, len(s.subs))
+	for name := range s.subs {
 		lag[name] = 0
 	}
-	for _, feed := range c.subscriber.Status() {
+	for _, feed := range s.Status() {
 		name := feed.Feed.Subscription
 		lag[name] = max(lag[name], feed.Lag.Seconds())
 	}

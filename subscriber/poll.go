@@ -114,12 +114,12 @@ func (s *Subscriber) finish(ctx context.Context, sub *Subscription, feed Feed, s
 	was, again := st.leave(now, report{result: out.result, phase: out.phase, next: now.Add(after), err: err})
 	switch {
 	case err != nil && !again:
-		s.log.WarnContext(ctx, "poll failed", "feed", feed.String(), "kind", fault.KindOf(err).String(),
+		s.log.Log(ctx, s.signedOut.fails(sub.Client, err), "poll failed", "client", sub.Client, "feed", feed.String(), "kind", fault.KindOf(err).String(),
 			"error", err, "hint", fault.HintOf(err), "again_in", after)
 	case err != nil:
 		s.log.DebugContext(ctx, "poll failed again", "feed", feed.String(), "error", err, "again_in", after)
 	case was != nil && again:
-		s.log.InfoContext(ctx, "feed recovered", "feed", feed.String())
+		s.log.Log(ctx, s.signedOut.recovers(sub.Client, was), "feed recovered", "client", sub.Client, "feed", feed.String())
 	}
 	if out.result == resultRetired && after == 0 {
 		s.log.InfoContext(ctx, "feed is at its end", "feed", feed.String())

@@ -46,6 +46,7 @@ type Subscriber struct {
 	memory *pageBudget
 
 	strangers strangers
+	signedOut signedOut
 
 	parallel, maxMessages, maxBytes, maxBody int
 
