@@ -19,6 +19,7 @@ type household struct {
 
 // newHousehold has found the folders, and read those of them that are named.
 func newHousehold(t *testing.T, mails map[string][]string, read ...string) *household {
+	t.Helper()
 	sub := inbox(t)
 	sub.Start.All = true
 	sub.Path, sub.Folders = nil, followed
