@@ -26,6 +26,9 @@ const jobEnv = "OUTLOOK_PROOF_JOB"
 // slotsMain does the job of a helper process until it is killed.
 func slotsMain(job string) error {
 	ctx := context.Background()
+	if job == "node" {
+		return nodeMain()
+	}
 	if job == "nats" {
 		_, err := embedded.Start(ctx, embedded.Options{StoreDir: os.Getenv("SLOTS_STORE"), Listen: os.Getenv("SLOTS_NATS"), Open: true})
 		if err != nil {
