@@ -17,8 +17,6 @@ import (
 	"outlook-connector/internal/sandbox"
 )
 
-var wide = flag.Bool("wide", false, "the truth proof follows folders by patterns and reads contacts, calendars and tasks in its short form, too")
-
 var changes = flag.Int("changes", 0, "entity changes of the truth proof, such as 20000; 0: 2,500, and 1,000,000 in the long form")
 
 // TestProofTruth lets people live in their mailboxes while Graph fails, workers
@@ -95,17 +93,11 @@ func mailSubscriptions(g *graph) string {
 	const form = "  - {name: %s, client: contoso, entity: mail.message.delta, %s, mailboxes: %s, every: %s, start: all, query: {$select: \"subject,isRead,parentFolderId,receivedDateTime\"}}\n"
 	every := pick("1s", "3s")
 	yaml := fmt.Sprintf(form, "inbox", "path: {mailFolder-id: inbox}", everybody(g.People), every)
-	if followsFolders() {
-		return yaml + fmt.Sprintf(form, "mail", fmt.Sprintf(`folders: [inbox, archive, "%s/**", "!%s/%s*"]`, projects, projects, off), everybody(g.People), every)
-	}
-	return yaml + fmt.Sprintf(form, "archive", "path: {mailFolder-id: archive}", everybody(g.People), every)
+	return yaml + fmt.Sprintf(form, "mail", fmt.Sprintf(`folders: [inbox, archive, "%s/**", "!%s/%s*"]`, projects, projects, off), everybody(g.People), every)
 }
 
 // mailScopes are what those subscriptions are about.
 func mailScopes(l *life) []*scope {
-	if !followsFolders() {
-		return []*scope{inboxScope(l, "inbox"), inboxScope(l, "archive")}
-	}
 	return []*scope{inboxScope(l, "inbox"), {
 		subscription: "mail", what: "message",
 		inside: func(mailbox, in string) bool {
@@ -126,9 +118,6 @@ func inboxScope(l *life, name string) *scope {
 // allSubscriptions are those to mail, calendars and contacts of everybody, and to
 // the first list of tasks of the one who signs in.
 func allSubscriptions(g *graph) string {
-	if !readsAll() {
-		return mailSubscriptions(g)
-	}
 	var lists struct{ Value []struct{ ID string } }
 	answer := struct{ Acts []sandbox.Acted }{}
 	g.must(http.MethodPost, "act", map[string]any{"acts": []sandbox.Act{{Mailbox: person, Method: http.MethodGet, Path: "todo/lists"}}}, &answer)
@@ -145,9 +134,6 @@ func allSubscriptions(g *graph) string {
 
 // allScopes are what those subscriptions are about.
 func allScopes(l *life) []*scope {
-	if !readsAll() {
-		return mailScopes(l)
-	}
 	return append(mailScopes(l),
 		&scope{subscription: "calendar", shown: map[string]map[string]int64{}},
 		&scope{subscription: "contacts", what: "contact", inside: func(mailbox, in string) bool {

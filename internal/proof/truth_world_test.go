@@ -30,15 +30,6 @@ const (
 	mayDoubt = true
 )
 
-// followsFolders: one subscription follows several folders by patterns, and moves
-// between them are updates. Not in the short form: about one life in ten of a
-// folder that leaves the pattern while its mails move still has a deletion told
-// twice, or of a mail that is created in its new folder right after.
-func followsFolders() bool { return *wide || *long || *changes > 0 }
-
-// readsAll: contacts, calendars and tasks are read, too.
-func readsAll() bool { return followsFolders() }
-
 // crew is a sandbox, a NATS server as a process of its own, and workers that are
 // killed and frozen while they work.
 type crew struct {
