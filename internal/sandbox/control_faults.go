@@ -67,7 +67,12 @@ func faultMakers() map[string]func(FaultSpec) (ControlFunc, error) {
 			d, err := readDuration("delay", f.Delay)
 			return Delay(d), err
 		},
-		"hold": func(f FaultSpec) (ControlFunc, error) { return Hold(f.gate), nil },
+		"late_answer": func(f FaultSpec) (ControlFunc, error) {
+			d, err := readDuration("delay", f.Delay)
+			return LateAnswer(d), err
+		},
+		"not_shown_yet": plain(NotShownYet()),
+		"hold":          func(f FaultSpec) (ControlFunc, error) { return Hold(f.gate), nil },
 		"answer": func(f FaultSpec) (ControlFunc, error) {
 			return AnswerWith(f.statusOr(http.StatusServiceUnavailable), f.ContentType, f.Body), nil
 		},

@@ -50,6 +50,9 @@ type Answer struct {
 	Gone bool
 	// Drip sends the body in pieces with a pause after each.
 	Drip Drip
+	// Late is how long the answer is kept back. The request has left its slot of
+	// the mailbox by then.
+	Late time.Duration
 }
 
 // Drip is a body that comes slowly. The request has left its slot of the

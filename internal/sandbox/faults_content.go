@@ -4,6 +4,7 @@ package sandbox
 // empty, half or something else.
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 )
@@ -16,6 +17,27 @@ const proxyPage = "<!DOCTYPE html>\n<html><head><title>%s</title></head>\n<body>
 func HTMLPage(status int) ControlFunc {
 	return func(r *Request) bool {
 		r.Answer(*htmlPage(status))
+		return true
+	}
+}
+
+// NotShownYet answers a read as long as what was written a moment ago cannot be
+// found: a list without items, or 404. What was accepted takes seconds to be where it
+// is looked for. What writes is left alone.
+// https://learn.microsoft.com/graph/outlook-things-to-know-about-send-mail
+func NotShownYet() ControlFunc {
+	return func(r *Request) bool {
+		if r.Method != http.MethodGet {
+			return false
+		}
+		r.After(func(a *Answer) {
+			var list struct{ Value []json.RawMessage }
+			if a.Status == http.StatusOK && json.Unmarshal(a.Body, &list) == nil && list.Value != nil {
+				a.Body = []byte(`{"value":[]}`)
+				return
+			}
+			*a = *failAnswer(r.ID, r.Header.Get("client-request-id"), http.StatusNotFound, "ErrorItemNotFound", "")
+		})
 		return true
 	}
 }

@@ -92,6 +92,10 @@ func Dribble(bytes int, every time.Duration) ControlFunc {
 // takes an idle connection from its pool.
 func DropConnection() ControlFunc { return changeAnswer(func(a *Answer) { a.Gone = true }) }
 
+// LateAnswer lets the request have its effect and keeps the answer back for d, as
+// a server that is slow to say so: a client that waits no longer knows nothing.
+func LateAnswer(d time.Duration) ControlFunc { return changeAnswer(func(a *Answer) { a.Late = d }) }
+
 // Delay makes the request wait d before it is done.
 func Delay(d time.Duration) ControlFunc {
 	return func(r *Request) bool {

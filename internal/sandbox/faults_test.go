@@ -109,6 +109,27 @@ func TestFaultsBeforeAndAfterTheEffect(t *testing.T) {
 	}
 }
 
+func TestALateAnswerIsOfWhatHappenedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.Control(sandbox.Match{Route: "/me/sendMail"}, sandbox.LateAnswer(time.Hour))
+	leave := w.sendAndLeave()
+	eventually(t, func() bool { return len(w.Effects()) == 1 })
+	leave()
+}
+
+func TestWhatWasWrittenIsNotShownYet(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.ControlN(sandbox.Match{}, 2, sandbox.NotShownYet())
+	id := w.do(http.MethodPost, "/me/messages", `{"subject":"new"}`).is(201).str("id")
+	if list := w.get("/me/messages").is(200).json["value"].([]any); len(list) != 0 {
+		t.Errorf("%d items", len(list))
+	}
+	w.get("/me/messages/"+id).is(404, "ErrorItemNotFound")
+	w.get("/me/messages/" + id).is(200)
+}
+
 func TestAControlFunctionMayLookOnAndAddAnother(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -163,31 +184,41 @@ func TestTheSignInTakesFaultsToo(t *testing.T) {
 	w.post(w.TokenURL(), refreshForm(token)).is(200)
 }
 
-func TestTheEffectHappensThoughTheClientHasGone(t *testing.T) {
-	t.Parallel()
-	w := start(t)
-	ctx, leave := context.WithCancel(t.Context())
-	proceed := make(chan struct{})
-	rule := w.Control(sandbox.Match{Route: "/me/sendMail"}, func(r *sandbox.Request) bool {
-		r.Hold(proceed)
-		return true
-	})
+// sendAndLeave sends a mail, and returns what ends the waiting for the answer: the
+// client goes away then, and must have had none.
+func (w *world) sendAndLeave() (leave func()) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.GraphURL()+"/me/sendMail", strings.NewReader(sendMail("late", ben)))
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	req.Header.Set("Content-Type", "application/json")
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		if resp, err := w.client.Do(req); err == nil {
-			t.Errorf("answered %d", resp.StatusCode)
+			w.t.Errorf("answered %d", resp.StatusCode)
 			resp.Body.Close()
 		}
 	})
+	return func() {
+		cancel()
+		wait.Wait()
+	}
+}
+
+func TestTheEffectHappensThoughTheClientHasGone(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	proceed := make(chan struct{})
+	rule := w.Control(sandbox.Match{Route: "/me/sendMail"}, func(r *sandbox.Request) bool {
+		r.Hold(proceed)
+		return true
+	})
+	leave := w.sendAndLeave()
 	<-rule.Used()
 	leave()
-	wait.Wait()
 	if len(w.Effects()) != 0 {
 		t.Error("it happened too soon")
 	}

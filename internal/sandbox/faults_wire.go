@@ -12,6 +12,9 @@ import (
 
 // write sends an answer as it says. The client may be gone; the effect stands.
 func (s *Sandbox) write(w http.ResponseWriter, a *Answer) {
+	if a.Late > 0 {
+		s.pause(a.Late)
+	}
 	if a.Reset && a.Cut == 0 {
 		cutConnection(w, true)
 		return
