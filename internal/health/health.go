@@ -1,13 +1,17 @@
 // Package health keeps the process's state as a list of named conditions:
-// what is checked, whether it holds, why not and what a person can do. The
-// same list stands behind /readyz, the status command and the page.
+// what is checked, whether it holds, why not, what a person can do, and which
+// other condition it fails because of. The same list stands behind /readyz, the
+// status command, the page and the metrics.
 package health
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"outlook-connector/internal/fault"
 )
@@ -23,7 +27,12 @@ const (
 	// rest works. It does not make the process unready: an orchestrator that
 	// restarts it would only make things worse.
 	Degraded Severity = "degraded"
+	// Warning means that all works, and will not for ever if nobody does anything.
+	Warning Severity = "warning"
 )
+
+// Severities returns all of them, the worst first.
+func Severities() []Severity { return []Severity{High, Degraded, Warning} }
 
 // Condition is the state of one check at one moment.
 type Condition struct {
@@ -37,6 +46,24 @@ type Condition struct {
 	Cause string `json:"cause,omitempty"`
 	// Hint says what to do; empty while OK or where nothing can be done.
 	Hint string `json:"hint,omitempty"`
+	// Because is the code of the failing condition of which this one is a
+	// consequence: that is the one to look at. Empty where it stands for itself.
+	Because string `json:"because,omitempty"`
+	// Since is when the list first showed it failing; zero while OK.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Family is the code without the name of what it is about: "grant" of
+// "grant/contoso".
+func (c Condition) Family() string {
+	family, _, _ := strings.Cut(c.Code, "/")
+	return family
+}
+
+// About is the rest of the code: "contoso" of "grant/contoso", or "".
+func (c Condition) About() string {
+	_, about, _ := strings.Cut(c.Code, "/")
+	return about
 }
 
 // CheckFunc returns nil while the condition holds. It must be quick (it runs
@@ -49,69 +76,146 @@ type CheckFunc func(ctx context.Context) error
 type Checks struct {
 	mu     sync.Mutex
 	checks map[string]check
+	since  map[string]time.Time // of those that failed when last looked at
 }
 
 type check struct {
+	code     string
 	severity Severity
 	fn       CheckFunc
+	after    []string
 }
 
-// Add adds a check, or replaces the one of the same code.
-func (c *Checks) Add(code string, severity Severity, fn CheckFunc) {
+// Add adds a check, or replaces the one of the same code. After are the codes
+// of the checks that this one cannot hold without: while one of them fails, this
+// one is its consequence. Codes that nobody added are as good as OK.
+func (c *Checks) Add(code string, severity Severity, fn CheckFunc, after ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.checks == nil {
 		c.checks = make(map[string]check)
 	}
-	c.checks[code] = check{severity, fn}
+	c.checks[code] = check{code, severity, fn, after}
+}
+
+// Remove takes a check out, such as that of a client that left the
+// configuration.
+func (c *Checks) Remove(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.checks, code)
+	delete(c.since, code)
 }
 
 // List runs every check and returns the conditions sorted by code.
 func (c *Checks) List(ctx context.Context) []Condition {
 	c.mu.Lock()
-	codes := make([]string, 0, len(c.checks))
-	checks := make([]check, 0, len(c.checks))
-	for code := range c.checks {
-		codes = append(codes, code)
-	}
-	slices.Sort(codes)
-	for _, code := range codes {
-		checks = append(checks, c.checks[code])
-	}
+	checks := slices.SortedFunc(maps.Values(c.checks), func(a, b check) int { return cmp.Compare(a.code, b.code) })
 	c.mu.Unlock()
 
-	list := make([]Condition, len(codes))
+	list := make([]Condition, len(checks))
+	failing := make(map[string]check)
 	for i, check := range checks {
-		list[i] = Condition{Code: codes[i], OK: true, Severity: check.severity}
+		list[i] = Condition{Code: check.code, OK: true, Severity: check.severity}
 		if err := check.fn(ctx); err != nil {
 			list[i].OK = false
 			list[i].Cause = err.Error()
 			list[i].Hint = fault.HintOf(err)
+			failing[check.code] = check
 		}
 	}
+	for i := range list {
+		if !list[i].OK {
+			cause := root(failing, list[i].Code, map[string]bool{})
+			// In a circle everybody has a cause, and nobody would be shown.
+			if cause != "" && root(failing, cause, map[string]bool{}) == "" {
+				list[i].Because = cause
+			}
+		}
+	}
+	c.date(list)
 	return list
 }
 
-// Ready reports whether no condition of severity high fails.
+// root is the code of the failing check that others are consequences of, and ""
+// for one that stands for itself.
+func root(failing map[string]check, code string, seen map[string]bool) string {
+	seen[code] = true
+	for _, cause := range failing[code].after {
+		if _, fails := failing[cause]; fails && !seen[cause] {
+			return cmp.Or(root(failing, cause, seen), cause)
+		}
+	}
+	return ""
+}
+
+// date fills in since when conditions fail.
+func (c *Checks) date(list []Condition) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since == nil {
+		c.since = make(map[string]time.Time)
+	}
+	for i, condition := range list {
+		if condition.OK {
+			delete(c.since, condition.Code)
+			continue
+		}
+		if c.since[condition.Code].IsZero() {
+			c.since[condition.Code] = now
+		}
+		list[i].Since = c.since[condition.Code]
+	}
+}
+
+// Ready reports whether no condition of severity high fails, consequences
+// included.
 func Ready(list []Condition) bool {
 	return !slices.ContainsFunc(list, func(c Condition) bool { return !c.OK && c.Severity == High })
 }
 
-// Summary returns one line: "ready", or the codes of the conditions that
-// fail.
-func Summary(list []Condition) string {
-	var failing []string
+// Roots returns the failing conditions that are no consequences of others, the
+// worst first.
+func Roots(list []Condition) []Condition {
+	roots := slices.DeleteFunc(slices.Clone(list), func(c Condition) bool { return c.OK || c.Because != "" })
+	slices.SortStableFunc(roots, func(a, b Condition) int {
+		return cmp.Compare(slices.Index(Severities(), a.Severity), slices.Index(Severities(), b.Severity))
+	})
+	return roots
+}
+
+// Because returns the codes of the conditions that fail because of another one.
+func Because(list []Condition, code string) (codes []string) {
 	for _, c := range list {
-		if !c.OK {
-			failing = append(failing, c.Code)
+		if !c.OK && c.Because == code {
+			codes = append(codes, c.Code)
 		}
 	}
-	switch {
-	case len(failing) == 0:
-		return "ready"
-	case Ready(list):
-		return "ready, degraded: " + strings.Join(failing, ", ")
-	default:
-		return "not ready: " + strings.Join(failing, ", ")
+	return codes
+}
+
+// Summary returns one line: "ready", or the codes of the conditions that
+// fail, without those that fail because of others.
+func Summary(list []Condition) string {
+	var failing, warnings []string
+	for _, c := range Roots(list) {
+		if c.Severity == Warning {
+			warnings = append(warnings, c.Code)
+			continue
+		}
+		failing = append(failing, c.Code)
 	}
+	slices.Sort(failing)
+	text := "ready"
+	switch {
+	case !Ready(list):
+		text = "not ready: " + strings.Join(failing, ", ")
+	case len(failing) > 0:
+		text = "ready, degraded: " + strings.Join(failing, ", ")
+	}
+	if len(warnings) > 0 {
+		text += "; to be looked at: " + strings.Join(warnings, ", ")
+	}
+	return text
 }

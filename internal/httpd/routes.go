@@ -3,10 +3,8 @@ package httpd
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	_ "embed"
 	"encoding/hex"
 	"encoding/json"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,14 +12,6 @@ import (
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/health"
 )
-
-//go:embed page.html
-var pageSource string
-
-//go:embed style.css
-var styleSource []byte
-
-var pages = template.Must(template.New("page").Parse(pageSource))
 
 // Program is how /livez names the program, so that a second process can tell
 // whether the holder of its port is one of its own.
@@ -45,13 +35,6 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s.opts.Status(r.Context()))
-}
-
-func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	status := s.opts.Status(r.Context())
-	s.render(w, http.StatusOK, "overview", map[string]any{
-		"Status": status, "Summary": health.Summary(status.Conditions),
-	})
 }
 
 // oauthStart sends the browser to the sign-in page and gives it the state it
@@ -170,19 +153,6 @@ func bearer(r *http.Request) string {
 		return value[len(prefix):]
 	}
 	return ""
-}
-
-func (s *Server) render(w http.ResponseWriter, code int, name string, data any) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(code)
-	if err := pages.ExecuteTemplate(w, name, data); err != nil {
-		s.opts.Log.Warn("page cut off", "page", name, "error", err)
-	}
-}
-
-func style(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	_, _ = w.Write(styleSource)
 }
 
 func writeJSON(w http.ResponseWriter, code int, value any) {

@@ -75,86 +75,6 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// Status is the snapshot of a running process that /status and the page show.
-type Status struct {
-	Version string   `json:"version"`
-	Roles   []string `json:"roles"`
-	NATS    string   `json:"nats"`
-	// TokenRole is "owner", "client" or "candidate" (NATS has not said yet);
-	// TokenOwner names the owner (host, pid, store) where it is known, and
-	// TokenProblem says why this process is not the owner, with what to do.
-	TokenRole    string `json:"token_role"`
-	TokenOwner   string `json:"token_owner,omitempty"`
-	TokenProblem string `json:"token_problem,omitempty"`
-	TokenHint    string `json:"token_hint,omitempty"`
-
-	Conditions []health.Condition `json:"conditions"`
-	Clients    []ClientStatus     `json:"clients"`
-	Feeds      []FeedStatus       `json:"feeds"`
-	Publishers []PublisherStatus  `json:"publishers"`
-	// DeadLetters counts the stored dead letters by kind (publish, event);
-	// nil where NATS did not say.
-	DeadLetters map[string]uint64 `json:"dead_letters"`
-}
-
-// ClientStatus is a client and its grant.
-type ClientStatus struct {
-	Name    string   `json:"name"`
-	State   string   `json:"state"`
-	Account string   `json:"account,omitempty"`
-	Scopes  []string `json:"scopes,omitempty"`
-	// Grant is how the client gets its tokens: authorization_code, device_code or
-	// client_credentials.
-	Grant string `json:"grant,omitempty"`
-	// Credential names what the client shows the sign-in server, and
-	// CredentialEnds until when that is good, where it is known.
-	Credential     string    `json:"credential,omitempty"`
-	CredentialEnds time.Time `json:"credential_ends,omitzero"`
-	// Needed are the permissions that the configuration needs, Missing those of
-	// them that the grant lacks, and MissingUnknown says that this cannot be
-	// known: of a token of an application, or before the owner was asked.
-	Needed         []string `json:"needed,omitempty"`
-	Missing        []string `json:"missing,omitempty"`
-	MissingUnknown bool     `json:"missing_unknown,omitempty"`
-	// NotOffered are configured entities that Microsoft offers to no permission of
-	// this kind of access.
-	NotOffered []string `json:"not_offered,omitempty"`
-	// Granted is when somebody last signed in.
-	Granted time.Time `json:"granted,omitzero"`
-	Expiry  time.Time `json:"expiry,omitzero"`
-	Error   string    `json:"error,omitempty"`
-	Hint    string    `json:"hint,omitempty"`
-}
-
-// FeedStatus is a feed as this process last polled it.
-type FeedStatus struct {
-	Subscription string    `json:"subscription"`
-	Mailbox      string    `json:"mailbox"`
-	Part         string    `json:"part"`
-	Phase        string    `json:"phase,omitempty"`
-	LastPoll     time.Time `json:"last_poll,omitzero"`
-	NextPoll     time.Time `json:"next_poll,omitzero"`
-	// Result is how the last poll ended, and Lag for how many seconds the feed
-	// has been behind.
-	Result string  `json:"result,omitempty"`
-	Lag    float64 `json:"lag_seconds,omitempty"`
-	Error  string  `json:"error,omitempty"`
-	Hint   string  `json:"hint,omitempty"`
-}
-
-// PublisherStatus is a publisher and what it promises.
-type PublisherStatus struct {
-	Name      string   `json:"name"`
-	Client    string   `json:"client"`
-	Subject   string   `json:"subject"`
-	Entities  []string `json:"entities"`
-	Mailboxes []string `json:"mailboxes"`
-	Delivery  string   `json:"delivery"`
-	// Weaker says of which of its entities the delivery promises less than its name:
-	// sentences for people.
-	Weaker []string `json:"weaker,omitempty"`
-}
-
 // Server is a listening HTTP server. Create it with [Listen], run it with
 // [Server.Serve] and end it with [Server.Stop].
 type Server struct {
@@ -177,6 +97,7 @@ func Listen(ctx context.Context, opts Options) (*Server, error) {
 	s := &Server{opts: opts, listener: listener}
 	s.http = &http.Server{
 		Handler:           s.routes(),
+		ConnContext:       withPeer,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
@@ -345,7 +266,9 @@ func (s *Server) routes() http.Handler {
 	open("GET /readyz", s.readyz)
 	open("GET /metrics", s.opts.Metrics.ServeHTTP)
 	open("GET /oauth/callback", s.oauthCallback)
-	open("GET /style.css", style)
+	open("GET /style.css", asset("text/css; charset=utf-8", styleSource))
+	open("GET /script.js", asset("text/javascript; charset=utf-8", scriptSource))
+	open("GET /icon.svg", asset("image/svg+xml", iconSource))
 	closed("GET /oauth/start/{client}", s.oauthStart)
 	closed("POST /oauth/logout/{client}", s.oauthLogout)
 	s.terminalRoutes(closed)
@@ -355,6 +278,11 @@ func (s *Server) routes() http.Handler {
 	return s.guarded(http.NewCrossOriginProtection().Handler(mux))
 }
 
+// contentPolicy lets a page load our own style, icon and script, and ask us; nothing
+// inline and nothing from elsewhere: https://www.w3.org/TR/CSP3/
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
 // guarded sets the headers every answer carries, and on a loopback listener
 // refuses other host names: a web page that rebinds its name to 127.0.0.1
 // must not reach us through the browser.
@@ -362,7 +290,7 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 	loopback := isLoopback(s.listener.Addr().String())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")

@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -64,5 +65,29 @@ func TestRegistryIsCleanAndSaysUp(t *testing.T) {
 	}
 	if n, err := testutil.GatherAndCount(reg, "outlook_up"); err != nil || n != 1 {
 		t.Errorf("outlook_up: %d %v", n, err)
+	}
+}
+
+func TestLinesAreCountedByLevelAndStillWritten(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	base, err := telemetry.NewLogger(&out, "info", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := telemetry.NewRegistry("1.2.3")
+	log := telemetry.CountLines(base, reg).With("room", "test").WithGroup("more")
+	log.Debug("hidden")
+	log.Info("one")
+	log.Warn("two", "n", 1)
+	log.Warn("three")
+	log.Log(t.Context(), slog.LevelError+2, "four")
+	want := "# HELP outlook_log_lines_total Lines of the log, by level (debug, info, warn, error).\n# TYPE outlook_log_lines_total counter\n" +
+		"outlook_log_lines_total{level=\"error\"} 1\noutlook_log_lines_total{level=\"info\"} 1\noutlook_log_lines_total{level=\"warn\"} 2\n"
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "outlook_log_lines_total"); err != nil {
+		t.Error(err)
+	}
+	if got := out.String(); strings.Count(got, "\n") != 4 || !strings.Contains(got, `"room":"test","more":{"n":1}`) {
+		t.Errorf("log:\n%s", got)
 	}
 }
