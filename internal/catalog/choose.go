@@ -116,6 +116,10 @@ func (op *Operation) candidates(given map[string]string) []*template {
 // folded name, then "id" to the one that is left.
 func assign(t *template, given map[string]string) (candidate, error) {
 	c := candidate{template: t, values: make(map[string]string, len(t.params))}
+	if len(given) == 0 {
+		c.missing = slices.Clone(t.params)
+		return c, nil
+	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		at := slices.Index(t.params, name)
 		if at < 0 {
@@ -157,7 +161,9 @@ func (op *Operation) best(fits []candidate) (candidate, error) {
 		}
 		return 0
 	}
-	slices.SortStableFunc(fits, rank)
+	if len(fits) > 1 {
+		slices.SortStableFunc(fits, rank)
+	}
 	if len(fits) == 1 || rank(fits[0], fits[1]) < 0 {
 		return fits[0], nil
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"regexp"
 	"strconv"
 	"time"
 )
@@ -35,14 +34,21 @@ func (a *answer) date() time.Time {
 // It is a GUID; what has another form is left out, because whoever stands in
 // between could have put anything there, what they were sent included.
 func (a *answer) requestID() string {
-	if id := a.header.Get("request-id"); plainID.MatchString(id) {
+	if id := a.header.Get("request-id"); plainID(id) {
 		return id
 	}
 	return ""
 }
 
-// plainID is what a request-id looks like, and no token does.
-var plainID = regexp.MustCompile(`^[0-9A-Za-z-]{1,40}$`)
+// plainID reports whether a text looks as a request-id does, and no token.
+func plainID(id string) bool {
+	for i := range len(id) {
+		if c := id[i]; c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 40
+}
 
 // length returns the length that the answer tells, or -1. That of a compressed
 // body is not the one that the reader will see, so net/http takes it away.
@@ -55,7 +61,11 @@ func (a *answer) length() int64 {
 }
 
 func (a *answer) mediaType() string {
-	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	text := a.header.Get("Content-Type")
+	if text == "" || text == "application/json" { // as most
+		return text
+	}
+	kind, _, _ := mime.ParseMediaType(text)
 	return kind
 }
 
@@ -109,6 +119,9 @@ func newSteady(from io.Reader, window time.Duration, abort context.CancelCauseFu
 
 // Read implements io.Reader.
 func (s *steady) Read(p []byte) (int, error) {
+	if s.from == http.NoBody {
+		return 0, io.EOF
+	}
 	started := time.Now()
 	stall := time.AfterFunc(s.left, func() {
 		s.abort(fmt.Errorf("the body came slower than %d bytes in %v", minProgress, s.window))

@@ -47,7 +47,7 @@ type Response struct {
 // An error is always a fault.Error somewhere in its chain. Its Ambiguous says
 // that the request may have had its effect all the same, which is never said
 // of GET. A truncated or invalid body makes a write BodyBroken and a GET an
-// error to retry. Take a slot ([Client.TakeSlot], [Client.Acquire]) before.
+// error to retry; a web page in the place of one is ambiguous. Take a slot ([Client.TakeSlot], [Client.Acquire]) before.
 func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 	k, err := c.prepare(req)
 	if err != nil {
@@ -78,9 +78,13 @@ func (c *Client) whole(k *call, a *answer, limit int64) (*Response, error) {
 			out.Header[name] = values
 		}
 	}
-	body, err := io.ReadAll(&capped{from: a.body, left: limit})
-	if err == nil && a.html() && !strings.HasSuffix(k.template, "/$value") { // an attachment may be one
-		err = errors.New("the body is a web page")
+	var body []byte
+	var err error
+	if a.header.Get("Content-Length") != "0" {
+		body, err = io.ReadAll(&capped{from: a.body, left: limit})
+	}
+	if err == nil && len(body) > 0 && a.html() && !strings.HasSuffix(k.template, "/$value") { // an attachment may be one
+		err = errWebPage
 	}
 	if err == nil && a.mediaType() == "application/json" && len(bytes.TrimSpace(body)) > 0 && !validJSON(body) {
 		err = errors.New("the body is not JSON")
@@ -92,13 +96,22 @@ func (c *Client) whole(k *call, a *answer, limit int64) (*Response, error) {
 		}
 	case k.safe():
 		return nil, c.badBody(k, a, err)
+	case errors.Is(err, errWebPage):
+		// It is somebody else's answer, who stands in between: Graph may never have
+		// seen the request.
+		mark := c.badBody(k, a, err)
+		mark.Ambiguous, mark.Hint = true, "the answer is a web page and not Graph's; check base_url and any proxy on the way"
+		return nil, mark
 	default:
 		out.BodyBroken = true
 	}
 	return out, nil
 }
 
-// badBody marks a success whose body cannot be used, of a call without effect.
+// errWebPage says that an answer is a page for people.
+var errWebPage = errors.New("the body is a web page")
+
+// badBody marks a success whose body cannot be used.
 func (c *Client) badBody(k *call, a *answer, err error) *fault.Error {
 	mark := &fault.Error{Kind: fault.Retry, Code: "bad_body", Err: fmt.Errorf(
 		"%s %s: %d with an unusable body: %w (request-id %s, client-request-id %s)",

@@ -80,10 +80,10 @@ func TestDoTakesAnySuccessAsDone(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = io.WriteString(w, `{"id":"1"}`)
 		}, true},
-		{"200 with a web page", func(w http.ResponseWriter) {
+		{"202 without a body, said to be a web page", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "text/html")
-			_, _ = io.WriteString(w, `<html>`)
-		}, true},
+			w.WriteHeader(http.StatusAccepted)
+		}, false},
 		{"200 that is too large", func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, 5000)) }, true},
 	}
 	for _, tc := range cases {
@@ -108,6 +108,22 @@ func TestDoTakesAnySuccessAsDone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAWebPageIsNobodysSuccess: whoever stands in between has answered, and nobody
+// knows whether Graph has seen the request.
+func TestAWebPageIsNobodysSuccess(t *testing.T) {
+	t.Parallel()
+	w := serve(t, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(rw, `<html>`)
+	}, nil)
+	_, err := w.Do(t.Context(), sendMail(t))
+	if mark := wantFault(t, err, fault.Retry, true); mark.Code != "bad_body" || mark.Hint == "" {
+		t.Errorf("code %q, hint %q", mark.Code, mark.Hint)
+	}
+	_, err = w.Do(t.Context(), readMail(t))
+	wantFault(t, err, fault.Retry, false)
 }
 
 func TestDoReplacesARefusedTokenOnce(t *testing.T) {

@@ -44,8 +44,9 @@ type Limiter struct {
 type box struct {
 	inUse    int           // slots that are with callers
 	flying   int           // requests under way
-	waiting  int           // callers of acquire
+	waiting  int           // who waits for a slot
 	ahead    int           // of those, who comes before the others
+	standing int           // of those, who is next and makes ready: a Turn without a slot
 	changed  chan struct{} // closed and replaced when a slot comes back; nil while nobody waits
 	service  time.Duration // how long a slot is held, smoothed
 	measured int           // how many slots that is made from
@@ -58,14 +59,15 @@ type box struct {
 	uploads  window
 	shared   *sharedUse // of all processes; nil while little was used here
 
-	slots      []heldSlot
-	trying     int       // being asked for
-	tryAt      time.Time // not asked for before
-	wantedAt   time.Time // when we last told others that we wait
-	othersWant time.Time // when others last told us
-	peak       int       // most slots in use since idle ones were last looked for
-	watched    bool
-	timer      *time.Timer
+	slots    []heldSlot
+	trying   int             // being asked for
+	tryAt    time.Time       // not asked for before
+	wantedAt time.Time       // when we last told others that we wait
+	refused  bool            // others had them all when they were asked for last
+	wishes   map[string]wish // of others
+	peak     int             // most slots in use since idle ones were last looked for
+	watched  bool
+	timer    *time.Timer
 }
 
 // NewLimiter makes a limiter.

@@ -109,6 +109,7 @@ type logEntry struct {
 	status          int
 	requestID       string
 	clientRequestID string
+	batch           string // of the batch whose part it is: its client-request-id
 	repeat          bool
 	size            int64
 }
@@ -137,6 +138,9 @@ func (c *Client) finish(ctx context.Context, e logEntry, err error) {
 		slog.Int("status", e.status), slog.Int64("ms", took.Milliseconds()), slog.String("request_id", e.requestID),
 		slog.String("client_request_id", e.clientRequestID), slog.Bool("retry", e.repeat),
 		slog.Int("sent_bytes", len(e.call.body)), slog.Int64("body_bytes", e.size),
+	}
+	if e.batch != "" {
+		attrs = append(attrs, slog.String("batch", e.batch))
 	}
 	if mark := fault.Of(err); mark != nil {
 		attrs = append(attrs, slog.String("code", mark.Code), slog.String("remedy", mark.Kind.String()))

@@ -11,9 +11,9 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"outlook-connector/internal/catalog"
@@ -70,8 +70,8 @@ type Request struct {
 // them. Everything else (the token, the ids, lengths, encodings) is set here.
 func Headers() []string { return slices.Sorted(maps.Values(allowedHeaders())) }
 
-// allowedHeaders maps lower-case names to the usual spelling.
-func allowedHeaders() map[string]string {
+// allowedHeaders maps lower-case names to the usual spelling. Nobody changes it.
+var allowedHeaders = sync.OnceValue(func() map[string]string {
 	allowed := make(map[string]string)
 	for _, name := range []string{
 		"Accept", "Accept-Language", "ConsistencyLevel", "Content-Type",
@@ -80,7 +80,7 @@ func allowedHeaders() map[string]string {
 		allowed[strings.ToLower(name)] = name
 	}
 	return allowed
-}
+})
 
 // maxHeader bounds one header value in bytes.
 const maxHeader = 8 << 10
@@ -144,7 +144,7 @@ func (c *Client) prepare(req Request) (*call, error) {
 		op: req.Operation, method: req.Operation.Method, template: target.Template, url: address,
 		body: req.Body, deadline: req.Deadline, mailbox: c.known(req.Mailbox), free: req.Directory, rule: c.linkRule(target, req.Aliases),
 	}
-	if k.id = req.ClientRequestID; k.id != "" && !guid.MatchString(k.id) {
+	if k.id = req.ClientRequestID; k.id != "" && !isGUID(k.id) {
 		return nil, fault.New(fault.Poison, "client-request-id is not a GUID").WithCode("header_refused")
 	}
 	if k.header, err = checkHeaders(req.Headers); err != nil {
@@ -231,7 +231,7 @@ func (c *Client) request(ctx context.Context, k *call, token Token, id string) (
 		// a stale connection it starts over if nothing was written.
 		body = bytes.NewReader(k.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, k.method, k.url.String(), body)
+	req, err := http.NewRequestWithContext(ctx, k.method, "/", body) // k.url need not be written and read again
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +249,24 @@ func (c *Client) request(ctx context.Context, k *call, token Token, id string) (
 	return req, nil
 }
 
-var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+// isGUID reports whether a text has the form of 01234567-89ab-cdef-0123-456789abcdef.
+func isGUID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i := range len(text) {
+		switch c := text[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // newGUID returns a random UUID (version 4).
 func newGUID() string {

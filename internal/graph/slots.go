@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -13,9 +14,10 @@ type Slots interface {
 	// over, or, where that is zero, because others have them all. It must not
 	// wait for one to come back.
 	Take(ctx context.Context, mailbox string, limit int) (slot Slot, wait time.Duration, err error)
-	// Want tells the other processes that one waits here. They answer by
-	// [Limiter.Freed].
-	Want(mailbox string)
+	// Want tells the other processes that one waits here, where so many slots are
+	// held already; with as many as there are it tells that none waits any more.
+	// They answer by [Limiter.Freed].
+	Want(mailbox string, held int)
 	// Park tells the other processes to leave a mailbox alone for a time.
 	Park(mailbox string, wait time.Duration)
 	// Waits is how long slots that are given back cannot be taken again, by
@@ -29,8 +31,9 @@ type Slot interface {
 	Usable() bool
 	// Lost reports that it will not be usable again.
 	Lost() bool
-	// Release gives it back without waiting for that.
-	Release()
+	// Release gives it back without waiting for that, for a process that was heard
+	// to want one, or for whoever asks first ("").
+	Release(next string)
 }
 
 // Uses keeps what all processes together used of a mailbox's windows.
@@ -45,16 +48,22 @@ type Uses interface {
 const (
 	// handOver is how long a slot is kept while others wait for one.
 	handOver = 750 * time.Millisecond
-	// wantedFor is how long a wish that was heard counts, and wantEvery how often
-	// one is uttered while somebody waits.
-	wantedFor, wantEvery = time.Second, 300 * time.Millisecond
-	// yield is how long a slot that was handed over is left to the others.
-	yield = 50 * time.Millisecond
-	// idleAfter is how long a slot is kept that no request uses.
-	idleAfter = 500 * time.Millisecond
-	// busyAgain is when to ask again for a slot after others had them all, if
-	// nobody says before that one is free; troubleAgain after an error.
-	busyAgain, troubleAgain = 250 * time.Millisecond, time.Second
+	// wantedFor is how long a wish that was heard counts. wantEvery is how often
+	// one is uttered while somebody waits where there is no slot, wantMore where
+	// there is one at least.
+	wantedFor, wantEvery, wantMore = time.Second, 300 * time.Millisecond, 900 * time.Millisecond
+	// idleAfter is how long a slot is kept that no request uses, while nobody
+	// else wants it: longer than the pause between two commands of a mailbox that
+	// is one of many, so that these do not each take and give back a slot.
+	idleAfter = 5 * time.Second
+	// keepParked is for how long a mailbox must still be left alone to keep the
+	// slots that were in use, so that it goes on at once.
+	keepParked = time.Minute
+	// busyAgain is when to ask again for a slot after others had them all, or were
+	// given one, if nobody says before that one is free: one whose holder has died
+	// is found so. moreAgain is the same where there is one at least, troubleAgain after an
+	// error.
+	busyAgain, moreAgain, troubleAgain = 250 * time.Millisecond, time.Second, time.Second
 	// lostAgain is when a request may come back whose slot was lost.
 	lostAgain = 250 * time.Millisecond
 )
@@ -94,9 +103,11 @@ type heldSlot struct {
 	since time.Time
 }
 
-// mayTry reports whether to ask for one more slot.
+// mayTry reports whether to ask for one more slot. Once others had them all, one
+// caller asks at a time: more would be refused for the same reason.
 func (l *Limiter) mayTry(b *box, now time.Time) bool {
-	return l.slots != nil && !l.closed && len(b.slots)+b.trying < l.limits.Concurrency && !now.Before(b.tryAt)
+	return l.slots != nil && !l.closed && len(b.slots)+b.trying < l.limits.Concurrency && !now.Before(b.tryAt) &&
+		(!b.refused || b.trying == 0)
 }
 
 // try asks for one more slot, without the lock meanwhile. It reports whether
@@ -119,53 +130,132 @@ func (l *Limiter) try(ctx context.Context, key string, b *box) bool {
 		return false
 	case slot == nil:
 		l.metrics.takes.WithLabelValues("busy").Inc()
-		b.tryAt = now.Add(busyAgain)
+		b.refused = true
+		b.tryAt = now.Add(b.again())
 		l.want(key, b, now)
 		return false
 	case l.closed:
-		slot.Release()
+		slot.Release("")
 		return false
 	}
 	l.metrics.takes.WithLabelValues("taken").Inc()
 	l.metrics.held.Inc()
 	b.slots = append(b.slots, heldSlot{slot, now})
 	b.peak = max(b.peak, len(b.slots))
+	if now.Sub(b.wantedAt) <= wantedFor {
+		// The others are to know at once that this wish is fulfilled.
+		b.wantedAt = now
+		l.slots.Want(key, l.told(b))
+	}
 	l.watchIdle(key, b)
 	return true
 }
 
+// again is how long others are believed to have all slots that are not here.
+func (b *box) again() time.Duration {
+	if len(b.slots) > 0 {
+		return moreAgain
+	}
+	return busyAgain
+}
+
 // want tells the others that somebody waits here, not too often.
 func (l *Limiter) want(key string, b *box, now time.Time) {
-	if now.Sub(b.wantedAt) >= wantEvery {
+	every := wantEvery
+	if len(b.slots) > 0 {
+		every = wantMore
+	}
+	if now.Sub(b.wantedAt) >= every {
 		b.wantedAt = now
-		l.slots.Want(key)
+		l.slots.Want(key, l.told(b))
 	}
 }
 
-// handBack gives slots back that others wait for: those that no request uses at
-// once, the others one by one when their time is over. b.inUse must be that of
+// told is how many slots the others are told that there are: all, where there are
+// as many as are needed.
+func (l *Limiter) told(b *box) int {
+	if b.inUse+b.waiting <= len(b.slots) {
+		return l.limits.Concurrency
+	}
+	return len(b.slots)
+}
+
+// wish is what was last heard of a process that waits for one more slot of a
+// mailbox.
+type wish struct {
+	held        int       // how many it has
+	first, last time.Time // said with that number
+}
+
+// heard notes the wish of a process that has so many slots.
+func (b *box) heard(now time.Time, from string, held, limit int) {
+	maps.DeleteFunc(b.wishes, func(_ string, w wish) bool { return now.Sub(w.last) > wantedFor })
+	if held >= limit { // it has what it waited for
+		delete(b.wishes, from)
+		return
+	}
+	w, known := b.wishes[from]
+	if !known || w.held != held {
+		w = wish{held: held, first: now}
+	}
+	w.last = now
+	if b.wishes == nil {
+		b.wishes = make(map[string]wish)
+	}
+	b.wishes[from] = w
+}
+
+// neediest is the process that has the fewest slots of those that wait for one;
+// "" where none waits.
+func (b *box) neediest(now time.Time) (who string) {
+	for from, w := range b.wishes {
+		if now.Sub(w.last) > wantedFor {
+			continue
+		}
+		if least := b.wishes[who]; who == "" || w.held < least.held || w.held == least.held && w.first.Before(least.first) {
+			who = from
+		}
+	}
+	return who
+}
+
+// handBack gives slots back that others wait for: those that nothing needs here
+// at once, the others one by one when their time is over. b.inUse must be that of
 // after the request that ended.
 func (l *Limiter) handBack(b *box, now time.Time) {
-	if l.slots == nil || now.Sub(b.othersWant) > wantedFor {
+	if l.slots == nil {
 		return
 	}
 	for len(b.slots) > b.inUse {
+		who := b.neediest(now)
+		if who == "" {
+			return
+		}
 		oldest := 0
 		for i, s := range b.slots {
 			if s.since.Before(b.slots[oldest].since) {
 				oldest = i
 			}
 		}
-		if len(b.slots) <= b.inUse+b.waiting && now.Sub(b.slots[oldest].since) < handOver {
+		if len(b.slots) <= b.inUse+b.waiting && (!b.due(b.wishes[who], now) || now.Sub(b.slots[oldest].since) < handOver) {
 			return
 		}
-		l.giveBack(b, oldest)
-		b.tryAt = now.Add(yield)
+		l.giveBack(b, oldest, who)
+		delete(b.wishes, who) // who gets none says so again
+		b.tryAt = now.Add(b.again())
 	}
 }
 
-func (l *Limiter) giveBack(b *box, i int) {
-	b.slots[i].Release()
+// due reports whether a process is to have a slot that is needed here, too: one
+// that has two less, or none. A slot stands empty while it changes hands, so that
+// it serves nobody to hand over more. The last one here is given when the wish is
+// said again: who had more than one to give would have given it by then.
+func (b *box) due(w wish, now time.Time) bool {
+	return w.held+2 <= len(b.slots) || w.held == 0 && now.Sub(w.first) >= wantEvery
+}
+
+func (l *Limiter) giveBack(b *box, i int, next string) {
+	b.slots[i].Release(next)
 	b.slots = append(b.slots[:i], b.slots[i+1:]...)
 	l.metrics.held.Dec()
 }
@@ -184,9 +274,10 @@ func (l *Limiter) watchIdle(key string, b *box) {
 		defer l.mu.Unlock()
 		b.watched = false
 		l.prune(b)
-		if l.slots.Waits() <= 0 { // else they could not be had again
+		// Not where they could not be had again, or are of use again in a moment.
+		if pause := time.Until(b.parked); l.slots.Waits() <= 0 && (pause <= 0 || pause > keepParked) {
 			for len(b.slots) > max(b.peak, b.inUse+b.waiting) {
-				l.giveBack(b, len(b.slots)-1)
+				l.giveBack(b, len(b.slots)-1, "")
 			}
 		}
 		b.peak = b.inUse
@@ -197,23 +288,29 @@ func (l *Limiter) watchIdle(key string, b *box) {
 	})
 }
 
-// Wanted says that another process waits for a slot of a mailbox.
-func (l *Limiter) Wanted(mailbox string) {
+// Wanted says that another process, which has so many slots of a mailbox, waits
+// for one more.
+func (l *Limiter) Wanted(mailbox, from string, held int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.boxes[mailbox]; b != nil && len(b.slots) > 0 {
+	if b := l.boxes[mailbox]; b != nil {
 		now := time.Now()
-		b.othersWant = now
+		b.heard(now, from, held, l.limits.Concurrency)
 		l.handBack(b, now)
 	}
 }
 
-// Freed says that another process gave a slot of a mailbox back.
-func (l *Limiter) Freed(mailbox string) {
+// Freed says that another process gave a slot of a mailbox back, for a third one
+// where next is not "".
+func (l *Limiter) Freed(mailbox, next string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b := l.boxes[mailbox]; b != nil {
 		b.tryAt = time.Time{}
+		if next != "" {
+			b.tryAt = time.Now().Add(b.again())
+			delete(b.wishes, next)
+		}
 		b.wake()
 	}
 }
@@ -236,7 +333,7 @@ func (l *Limiter) Close() {
 			l.timers.Done()
 		}
 		for len(b.slots) > 0 {
-			l.giveBack(b, len(b.slots)-1)
+			l.giveBack(b, len(b.slots)-1, "")
 		}
 		b.wake()
 	}

@@ -96,11 +96,20 @@ const (
 
 // queue is [Client.QueueSlot].
 func (l *Limiter) queue(ctx context.Context, key string) (func(), time.Duration, bool) {
+	t, wait, ok := l.line(ctx, key)
+	if !ok {
+		return nil, wait, false
+	}
+	return t.Take(ctx)
+}
+
+// line is [Client.QueueTurn].
+func (l *Limiter) line(ctx context.Context, key string) (*Turn, time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.box(key, time.Now())
 	if release := l.free(ctx, key, b); release != nil {
-		return release, 0, true
+		return &Turn{limiter: l, box: b, release: release}, 0, true
 	}
 	now := time.Now()
 	service := b.service
@@ -117,8 +126,8 @@ func (l *Limiter) queue(ctx context.Context, key string) (func(), time.Duration,
 	patience := min(max(2*atHand*b.service/time.Duration(served), leastPatience), mostPatience)
 	limit := now.Add(patience)
 	if b.waiting < room && !b.closedUntil(now).After(limit) && b.tryAt.Before(limit) {
-		if release := l.waitAtHand(ctx, key, b, patience, false); release != nil {
-			return release, 0, true
+		if t := l.waitInLine(ctx, key, b, patience); t != nil {
+			return t, 0, true
 		}
 	}
 	// As if all slots were for those whom this process sends away, and a little
@@ -126,6 +135,19 @@ func (l *Limiter) queue(ctx context.Context, key string) (func(), time.Duration,
 	// stands empty for want of commands is lost where a command that comes too
 	// early is not.
 	return nil, l.turn(b, &b.nextAt, service*3/4/time.Duration(l.limits.Concurrency), maxTurn), false
+}
+
+func (l *Limiter) waitInLine(ctx context.Context, key string, b *box, patience time.Duration) *Turn {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	began := time.Now()
+	b.waiting++
+	if !l.wait(ctx, key, b, func() bool { return b.ahead+b.inUse+b.standing < l.usable(b)+standbys(l.usable(b)) }) {
+		b.waiting--
+		return nil
+	}
+	b.standing++
+	return &Turn{limiter: l, key: key, box: b, began: began}
 }
 
 // insist is [Client.TakeSlot] for a caller that those who wait at hand must not
@@ -141,7 +163,7 @@ func (l *Limiter) insist(ctx context.Context, key string) (func(), time.Duration
 	const most, patience = 2, time.Second
 	now := time.Now()
 	if b.waiting > b.ahead && b.ahead < most && l.usable(b) > 0 && !b.closedUntil(now).After(now) {
-		if release := l.waitAtHand(ctx, key, b, patience, true); release != nil {
+		if release := l.waitAhead(ctx, key, b, patience); release != nil {
 			return release, 0, true
 		}
 	}
@@ -149,49 +171,53 @@ func (l *Limiter) insist(ctx context.Context, key string) (func(), time.Duration
 	return nil, l.turn(b, &b.insistAt, b.service/time.Duration(l.limits.Concurrency), maxPark), false
 }
 
-func (l *Limiter) waitAtHand(ctx context.Context, key string, b *box, patience time.Duration, ahead bool) func() {
+func (l *Limiter) waitAhead(ctx context.Context, key string, b *box, patience time.Duration) func() {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	release, err := l.acquireIn(ctx, key, b, ahead)
-	if err != nil {
-		return nil
-	}
-	return release
+	b.ahead++
+	defer func() { b.ahead-- }()
+	return l.acquireIn(ctx, key, b, time.Now(), func() bool { return b.inUse < l.usable(b) })
 }
 
 // acquire is [Client.Acquire].
 func (l *Limiter) acquire(ctx context.Context, key string) (func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.acquireIn(ctx, key, l.box(key, time.Now()), false)
+	now := time.Now()
+	b := l.box(key, now)
+	if release := l.acquireIn(ctx, key, b, now, func() bool { return b.inUse+b.ahead < l.usable(b) }); release != nil {
+		return release, nil
+	}
+	return nil, context.Cause(ctx)
 }
 
-// acquireIn waits for a slot. The caller holds the lock, which is given up
-// meanwhile.
-func (l *Limiter) acquireIn(ctx context.Context, key string, b *box, ahead bool) (func(), error) {
-	started := time.Now()
+// acquireIn waits for a slot, until ctx ends: then it returns nil. The caller
+// holds the lock, which is given up meanwhile.
+func (l *Limiter) acquireIn(ctx context.Context, key string, b *box, began time.Time, free func() bool) func() {
 	b.waiting++
 	defer func() { b.waiting-- }()
-	if ahead {
-		b.ahead++
-		defer func() { b.ahead-- }()
+	if !l.wait(ctx, key, b, free) {
+		return nil
 	}
+	now := time.Now()
+	if now.After(began) {
+		l.metrics.waited(now.Sub(began).Seconds())
+	}
+	return l.hold(b, now)
+}
+
+// wait waits until the mailbox is open and it is the caller's turn, or until ctx
+// ends. The caller holds the lock, and is counted in b.waiting.
+func (l *Limiter) wait(ctx context.Context, key string, b *box, turn func() bool) bool {
 	for {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return false
 		}
 		now := time.Now()
 		l.prune(b)
 		closed := b.closedUntil(now)
-		before := b.ahead
-		if ahead {
-			before = 0
-		}
-		if !closed.After(now) && b.inUse+before < l.usable(b) {
-			if now.After(started) {
-				l.metrics.waited(now.Sub(started).Seconds())
-			}
-			return l.hold(b, now), nil
+		if !closed.After(now) && turn() {
+			return true
 		}
 		next := closed
 		if !closed.After(now) && l.slots != nil {

@@ -96,7 +96,7 @@ func (c *Client) upload(ctx context.Context, u Upload, method string, header htt
 		op: uploadOperation(), method: method, template: outlookSession, url: address, header: header, body: body,
 		mailbox: c.known(u.Mailbox), id: u.ClientRequestID, deadline: u.Deadline,
 	}
-	if k.id != "" && !guid.MatchString(k.id) {
+	if k.id != "" && !isGUID(k.id) {
 		return Uploaded{}, fault.New(fault.Poison, "client-request-id is not a GUID").WithCode("header_refused")
 	}
 	var out Uploaded

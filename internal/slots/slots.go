@@ -126,11 +126,17 @@ func (s *seam) Take(ctx context.Context, mailbox string, limit int) (graph.Slot,
 		}
 		return nil, wait, err
 	}
-	return slot, 0, nil
+	return heldSlot{slot}, 0, nil
 }
 
+// heldSlot is a slot as the limiter sees it.
+type heldSlot struct{ *jet.Slot }
+
+// Release gives it back.
+func (s heldSlot) Release(next string) { s.HandTo(next) }
+
 // Want tells the other workers that one waits here.
-func (s *seam) Want(mailbox string) { s.slots.Want(mailbox) }
+func (s *seam) Want(mailbox string, held int) { s.slots.Want(mailbox, held) }
 
 // Park tells the other workers to leave a mailbox alone.
 func (s *seam) Park(mailbox string, wait time.Duration) { s.slots.Park(mailbox, wait) }
