@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // What single messages and batches cost as long as nothing was measured: as on a
@@ -30,8 +29,8 @@ const singleLeast = 10 * time.Microsecond
 type pace struct {
 	mu     sync.Mutex
 	flying int           // single messages that are on their way
-	answer time.Time     // when the last of them was answered, or the first was sent
-	single time.Duration // between two answers while there are some to come, smoothed
+	answer time.Time     // when the last of them was answered
+	single time.Duration // between two answers, of which the second was waited for already, smoothed
 	batch  time.Duration // from sending a batch to its answer, smoothed
 }
 
@@ -48,19 +47,21 @@ func (p *pace) cheaper(n int) bool {
 func (p *pace) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.flying == 0 {
-		p.answer = time.Now()
-	}
 	p.flying++
 }
 
-// end notes that a single message was answered, or given up.
-func (p *pace) end(answered bool) {
+// end notes that a single message, which was sent then, was answered, or given up.
+// How long one alone is on its way says nothing about what many cost; how long
+// after another it is answered does, where both were on their way together.
+func (p *pace) end(sent time.Time, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flying--
+	if !answered {
+		return
+	}
 	now := time.Now()
-	if answered {
+	if sent.Before(p.answer) {
 		p.single = max(smoothed(p.single, now.Sub(p.answer)), singleLeast)
 	}
 	p.answer = now
@@ -116,29 +117,22 @@ func (k *committer) send(w *write) (uint64, error) {
 		return 0, err
 	}
 	messages := w.batch(k.stream, k.rollup)
-	defer recycle(messages) // the client has copied them by then
 	k.pace.begin()
-	future, err := k.conn.js.PublishMsgAsync(messages[0], jetstream.WithRetryAttempts(0))
-	if err != nil {
-		k.pace.end(false)
-		return 0, err
-	}
-	select {
-	case ack := <-future.Ok():
-		k.pace.end(true)
-		return ack.Sequence, nil
-	case err = <-future.Err():
-		k.pace.end(apiCode(err) != 0)
-		switch {
-		case errors.Is(err, jetstream.ErrAsyncPublishTimeout):
-			err = errNoAnswer
-		case errors.Is(err, nats.ErrDisconnected):
-			err = errLost
+	answered := make(chan written, 1)
+	k.conn.post.send(messages[0], func(m *nats.Msg, sent time.Time, err error) {
+		var seq uint64
+		if err == nil {
+			seq, err = storedAt(m.Data)
 		}
-		return 0, err
+		k.pace.end(sent, err == nil || apiCode(err) != 0)
+		answered <- written{seq, err}
+	})
+	select {
+	case r := <-answered:
+		recycle(messages)
+		return r.seq, r.err
 	case <-w.ctx.Done():
-		k.pace.end(false)
-		return 0, w.ctx.Err()
+		return 0, w.ctx.Err() // the post may still need the messages
 	}
 }
 

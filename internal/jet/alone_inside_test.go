@@ -9,16 +9,22 @@ import (
 // busy stores so many messages each by itself, a number of them at a time, of
 // which one is answered after each interval.
 func busy(p *pace, messages, together int, every time.Duration) {
-	for range together {
+	var sent []time.Time
+	send := func() {
 		p.begin()
+		sent = append(sent, time.Now())
+	}
+	for range together {
+		send()
 	}
 	for range messages {
 		time.Sleep(every)
-		p.end(true)
-		p.begin()
+		p.end(sent[0], true)
+		sent = sent[1:]
+		send()
 	}
-	for range together {
-		p.end(false)
+	for _, at := range sent {
+		p.end(at, false)
 	}
 }
 
@@ -52,6 +58,23 @@ func TestWhetherABatchIsCheaperIsMeasured(t *testing.T) {
 	})
 }
 
+// TestHowLongOneAloneIsOnItsWayTellsNothing: a server that is far away, or busy,
+// is not one for which many cost much.
+func TestHowLongOneAloneIsOnItsWayTellsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace()
+		busy(p, 200, 64, 30*time.Microsecond)
+		was := p.single
+		for range 1000 {
+			busy(p, 1, 1, 20*time.Millisecond)
+		}
+		if p.single != was {
+			t.Errorf("from %v to %v", was, p.single)
+		}
+	})
+}
+
 func TestMessagesOnTheirWayCountWithThoseToCome(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,7 +85,7 @@ func TestMessagesOnTheirWayCountWithThoseToCome(t *testing.T) {
 		if p.cheaper(1) {
 			t.Error("the seventeenth goes by itself")
 		}
-		p.end(false)
+		p.end(time.Now(), false)
 		if p.single != firstSingle || !p.cheaper(1) {
 			t.Errorf("one that was given up counts as measured: %v", p.single)
 		}

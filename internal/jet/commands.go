@@ -62,7 +62,8 @@ func Ack() Verdict { return Verdict{Done: true} }
 // Again is the verdict on a command that is to be delivered again after d.
 func Again(d time.Duration) Verdict { return Verdict{After: d} }
 
-// Run gives commands to handle, at most parallel of each kind at a time, until
+// Run gives commands to handle, at most parallel of each kind at a time (of those
+// without a mailbox sometimes a quarter less, so that many come at once), until
 // ctx ends: those of subjects without a mailbox in no order, those of each
 // subject with one in the order in which they were stored, the next one when
 // the one before it is Done. At the end it gives back what it has not begun and
@@ -81,7 +82,9 @@ func (q *Commands) Run(ctx context.Context, parallel int, handle func(ctx contex
 	var ordered sync.WaitGroup
 	ordered.Go(func() { (&lanes{queue: q.queue("", parallel, handle)}).serve(ctx) })
 	defer ordered.Wait()
-	return q.queue(PublishConsumer, parallel, handle).serve(ctx)
+	all := q.queue(PublishConsumer, parallel, handle)
+	all.slack = parallel / 4
+	return all.serve(ctx)
 }
 
 // queue makes a queue that runs handle.

@@ -3,7 +3,9 @@ package jet_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +113,51 @@ func TestDoneCommandsDoNotComeBackAfterARestart(t *testing.T) {
 		if n := handled[i].Load(); n != 1 {
 			t.Errorf("command %d was done %d times", i, n)
 		}
+	}
+}
+
+// TestAnAcknowledgmentWithoutAnAnswerHoldsUpNobodyAndIsSentAgain is about a server
+// that does not answer for a while: commands go on, and at the end the run waits
+// until the server has said that it has all acknowledgments.
+func TestAnAcknowledgmentWithoutAnAnswerHoldsUpNobodyAndIsSentAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect()
+	const all = 5
+	for i := range all {
+		if _, err := c.Commands().Publish(t.Context(), sendMail(c), nil, fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var began, done atomic.Int32
+	var once sync.Once
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Commands().Run(ctx, 8, func(_ context.Context, m jet.Message) jet.Verdict {
+			if began.Add(1) < all { // all are here before the server falls silent
+				for began.Load() < all {
+					runtime.Gosched()
+				}
+			}
+			once.Do(w.mute)
+			done.Add(1)
+			return jet.Ack()
+		})
+	}()
+	eventually(t, "all are done without an answer", func() bool { return done.Load() == all })
+	stop()
+	select {
+	case err := <-ended:
+		t.Errorf("the run ended before the server had answered: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	w.cut()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if left := publishStatus(t, c).Messages; left != 0 || done.Load() != all {
+		t.Errorf("%d commands are left, %d were done", left, done.Load())
 	}
 }
 

@@ -58,10 +58,17 @@ type Options struct {
 	// LedgerAge is how long a ledger record is kept: at least the longest
 	// Not-Before, give_up_after and 7 days. Zero means 14 days.
 	LedgerAge time.Duration
+	// Audit has the audit record among the streams; AuditAge is how long a row of
+	// it is kept, zero means for ever.
+	Audit    bool
+	AuditAge time.Duration
 	// BlobAge is how long a large body is kept; it must outlive every reference:
 	// an event's ttl, 30 days of dead letter. Zero means 45 days.
 	BlobAge time.Duration
 
+	// InboxPrefix is where answers come to; empty means "_INBOX_" and the prefix, or
+	// what Context says. It is what the user of these credentials may subscribe to.
+	InboxPrefix string
 	// Name shows in the server's list of connections; empty means
 	// "outlook-connector".
 	Name string
@@ -97,6 +104,7 @@ type Conn struct {
 	log   *slog.Logger
 
 	events  *committer
+	post    *post
 	ledger  *committer
 	results *committer
 
@@ -106,6 +114,7 @@ type Conn struct {
 	streamsErr error // why the streams cannot be used; nil once EnsureStreams succeeded
 	lastAuth   error // the last refusal of our credentials
 	session    *session
+	ages       ages // see KeepFor
 }
 
 // Connect makes a connection. Unless FailFast is set it returns at once, also
@@ -126,7 +135,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	}
 	c := &Conn{
 		names: names, o: o, log: o.Log, handles: map[string]jetstream.Stream{}, consumers: map[string]jetstream.Consumer{},
-		streamsErr: fault.New(fault.Retry, "streams are not checked yet"),
+		streamsErr: fault.New(fault.Retry, "streams are not checked yet"), ages: ages{o.LedgerAge, o.BlobAge},
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connect to nats: %w", err)
@@ -134,6 +143,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err := c.dial(); err != nil {
 		return nil, err
 	}
+	c.post = newPost(c)
 	c.events = newCommitter(c, names.EventsStream(), true, nil)
 	c.ledger = newCommitter(c, names.LedgerStream(), false, newPace())
 	c.results = newCommitter(c, names.ResultStream(), false, newPace())
@@ -248,9 +258,12 @@ func (f finder) Dial(network, address string) (net.Conn, error) {
 }
 
 // inboxPrefix keeps answers apart from the shared _INBOX, which every user of
-// an account may read by default. A context's own prefix wins, because it is
-// what that user is permitted.
+// an account may read by default. A context's own prefix wins where none is set
+// here, because it is what that user is permitted.
 func (c *Conn) inboxPrefix(o *nats.Options) error {
+	if c.o.InboxPrefix != "" {
+		return nats.CustomInboxPrefix(c.o.InboxPrefix)(o)
+	}
 	if o.InboxPrefix == "" {
 		o.InboxPrefix = "_INBOX_" + cmp.Or(c.o.Prefix, DefaultPrefix)
 	}
@@ -307,6 +320,7 @@ func (c *Conn) Close(ctx context.Context) error {
 	c.events.stop()
 	c.ledger.stop()
 	c.results.stop()
+	c.post.close()
 	if c.nc.IsClosed() {
 		return nil
 	}

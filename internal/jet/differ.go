@@ -58,8 +58,9 @@ func streamDifferences(is, want jetstream.StreamConfig, replicas int) []differen
 		check(d, "replicas", is.Replicas, replicas, is.Replicas < replicas)
 	}
 	check(d, "sealed", is.Sealed, false, false)
-	check(d, "deny_delete", is.DenyDelete, false, false)
-	check(d, "deny_purge", is.DenyPurge, false, false)
+	// The server lets nobody take these two back.
+	check(d, "deny_delete", is.DenyDelete, want.DenyDelete, want.DenyDelete)
+	check(d, "deny_purge", is.DenyPurge, want.DenyPurge, want.DenyPurge)
 	check(d, "no_ack", is.NoAck, false, true)
 	check(d, "persist_mode", is.PersistMode, jetstream.DefaultPersistMode, false)
 	check(d, "mirror", is.Mirror != nil, false, false)
@@ -102,6 +103,7 @@ func applyStream(is, want jetstream.StreamConfig, replicas int) jetstream.Stream
 	if replicas != 0 {
 		is.Replicas = replicas
 	}
+	is.DenyDelete, is.DenyPurge = want.DenyDelete, want.DenyPurge
 	is.NoAck = false
 	return is
 }

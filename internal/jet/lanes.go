@@ -285,3 +285,31 @@ func (l *lanes) trouble(ctx context.Context, err error) {
 	}
 	l.conn.log.WarnContext(ctx, "ordered commands wait", "stream", l.stream, "error", err)
 }
+
+// LaneCounts are the lanes that have commands.
+type LaneCounts struct {
+	// Lanes is how many there are, and Commands how many wait in all of them, with
+	// those that are being carried out.
+	Lanes    int
+	Commands uint64
+	// Longest is the subject with the most commands, and Most how many these are.
+	Longest string
+	Most    uint64
+}
+
+// Lanes counts the commands of subjects with a mailbox. Those of each are carried
+// out one after the other.
+func (c *Conn) Lanes(ctx context.Context) (LaneCounts, error) {
+	counts, err := c.counts(ctx, c.names.PublishStream(), c.names.subject("publish", "*", ">"))
+	if err != nil {
+		return LaneCounts{}, mark(ctx, err, "count lanes")
+	}
+	all := LaneCounts{Lanes: len(counts)}
+	for subject, n := range counts {
+		all.Commands += n
+		if n > all.Most || n == all.Most && subject < all.Longest {
+			all.Longest, all.Most = subject, n
+		}
+	}
+	return all, nil
+}

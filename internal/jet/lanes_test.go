@@ -309,3 +309,20 @@ func TestWhatIsPutOffStaysSoOverARestartOfTheServer(t *testing.T) {
 		t.Errorf("%d deliveries, want %d: what was put off came early", n, all+lanes+2)
 	}
 }
+
+func TestLanesAreCounted(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).connect()
+	if all, err := c.Lanes(t.Context()); err != nil || all != (jet.LaneCounts{}) {
+		t.Errorf("%+v, %v; want nothing", all, err)
+	}
+	publish(t, c, laneOf(c, "ben@contoso.com"), "1")
+	for range 3 {
+		publish(t, c, laneOf(c, "ann@contoso.com"), "1")
+	}
+	publish(t, c, must(c.Names().Publish("send-mail")), "beside")
+	want := jet.LaneCounts{Lanes: 2, Commands: 4, Longest: laneOf(c, "ann@contoso.com"), Most: 3}
+	if all, err := c.Lanes(t.Context()); err != nil || all != want {
+		t.Errorf("%+v, %v; want %+v", all, err, want)
+	}
+}

@@ -90,6 +90,9 @@ func (n Names) SlotsStream() string { return n.stream("SEM") }
 // TokenStream holds the lease of the token owner.
 func (n Names) TokenStream() string { return n.stream("TOKEN") }
 
+// AuditStream holds the record of who had what done.
+func (n Names) AuditStream() string { return n.stream("AUDIT") }
+
 // BlobBucket is the object store of bodies that are too large for a message.
 func (n Names) BlobBucket() string { return n.stream("BLOB") }
 
@@ -235,6 +238,20 @@ func (n Names) Token(client string) (string, error) {
 		return "", err
 	}
 	return n.subject("token", "v1", "get", client), nil
+}
+
+// Audit is the subject of a chain of the audit record. An empty chain gives the
+// filter for all of them.
+func (n Names) Audit(chain string) (string, error) {
+	if chain == "" {
+		return n.subject("audit", ">"), nil
+	}
+	return n.withID("audit", chain)
+}
+
+// chainOf returns the chain in a subject that Audit built.
+func (n Names) chainOf(subject string) string {
+	return strings.TrimPrefix(subject, n.subject("audit")+".")
 }
 
 // tokenOwner is the subject of the lease of the token owner.

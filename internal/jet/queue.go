@@ -25,12 +25,18 @@ type queue struct {
 	consumer string
 	parallel int
 	grace    time.Duration
+	// slack is how many places may stand empty for a moment, so that a pull asks for
+	// many messages, and is the most that it asks for; zero: none need, and there is
+	// no most.
+	slack int
 	// run does the work and says how to answer the message.
 	run func(ctx context.Context, m jetstream.Msg) Verdict
 
 	places *places // made by serve
+	acks   *acks   // nil: each is waited for
 	mu     sync.Mutex
 	held   map[jetstream.Msg]time.Time // running, with the moment from which its AckWait counts at the earliest
+	bytes  int                         // of those that are held
 }
 
 // serve works until ctx ends, then gives back what has not started and waits
@@ -41,28 +47,30 @@ func (q *queue) serve(ctx context.Context) error {
 	defer end()
 	slots := q.places.free
 
-	var running sync.WaitGroup
-	defer running.Wait()
+	q.acks = &acks{conn: q.conn, failed: func(m jetstream.Msg, err error) { q.report(work, m, "ack", err) }}
+	defer q.acks.end()
+	hands := newHands(q.parallel, func(m jetstream.Msg) {
+		defer q.places.leave()
+		q.handle(work, m)
+	})
+	defer hands.wait()
 
 	var failing string // the last error, to log each once
 	enough := 1
 	for {
-		free, err := takeSlots(ctx, slots, enough)
+		free, err := q.takeSlots(ctx, slots, enough)
 		if err != nil {
 			return nil // told to stop
 		}
 		left, err := q.pull(ctx, free, func(m jetstream.Msg, asked time.Time) {
 			q.hold(m, asked)
-			running.Go(func() {
-				defer q.places.leave()
-				q.handle(work, m)
-			})
+			hands.give(m)
 		})
 		for range left {
 			q.places.leave()
 		}
 		if enough = 1; left == 0 {
-			enough = q.parallel // there is probably more
+			enough = q.full() // there is probably more
 		}
 		if err == nil || ctx.Err() != nil {
 			failing = ""
@@ -110,11 +118,42 @@ func (q *queue) handle(ctx context.Context, m jetstream.Msg) Verdict {
 // many messages come in a second.
 const gatherWait = 2 * time.Millisecond
 
+// slackWait is gatherWait where places may stand empty.
+const slackWait = 20 * time.Millisecond
+
+// heavy is how many bytes of messages may be held before no more are asked for,
+// where there is slack: then there are more of them than are worked on.
+const heavy = 32 << 20
+
+// full is how many messages a pull had better ask for.
+func (q *queue) full() int {
+	if q.slack > 0 {
+		return q.slack
+	}
+	return q.parallel
+}
+
+// isHeavy reports whether enough is held.
+func (q *queue) isHeavy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.slack > 0 && q.bytes > heavy && len(q.held) >= q.slack
+}
+
 // takeSlots waits for one free slot, a moment for enough of them, and takes all
 // that are free.
-func takeSlots(ctx context.Context, slots <-chan struct{}, enough int) (int, error) {
+func (q *queue) takeSlots(ctx context.Context, slots <-chan struct{}, enough int) (int, error) {
+	for q.isHeavy() {
+		if err := wait(ctx, nil, slackWait); err != nil {
+			return 0, err
+		}
+	}
 	if err := ctx.Err(); err != nil {
 		return 0, err // select would choose at random between this and a free slot
+	}
+	gather, most := gatherWait, q.parallel
+	if q.slack > 0 {
+		gather, most = slackWait, q.slack
 	}
 	select {
 	case <-slots:
@@ -123,7 +162,7 @@ func takeSlots(ctx context.Context, slots <-chan struct{}, enough int) (int, err
 	}
 	n := 1
 	if enough > 1 {
-		timer := time.NewTimer(gatherWait)
+		timer := time.NewTimer(gather)
 		defer timer.Stop()
 		for gathering := true; gathering && n < enough; {
 			select {
@@ -134,7 +173,7 @@ func takeSlots(ctx context.Context, slots <-chan struct{}, enough int) (int, err
 			}
 		}
 	}
-	for {
+	for n < most {
 		select {
 		case <-slots:
 			n++
@@ -142,6 +181,7 @@ func takeSlots(ctx context.Context, slots <-chan struct{}, enough int) (int, err
 			return n, nil
 		}
 	}
+	return n, nil
 }
 
 // pull asks for n messages, starts what comes within a short time and returns
@@ -200,6 +240,7 @@ func (q *queue) hold(m jetstream.Msg, asked time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.held[m] = asked
+	q.bytes += len(m.Data())
 }
 
 // deadline returns the moment from which the server may give a held message to
@@ -217,7 +258,10 @@ func (q *queue) deadline(m jetstream.Msg) time.Time {
 func (q *queue) release(m jetstream.Msg) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.held, m)
+	if _, ok := q.held[m]; ok {
+		delete(q.held, m)
+		q.bytes -= len(m.Data())
+	}
 }
 
 // keepAlive tells the server three times in an AckWait that what runs here
@@ -248,6 +292,8 @@ func (q *queue) keepAlive(ctx context.Context) {
 // answer tells the server what becomes of a message.
 func (q *queue) answer(ctx context.Context, m jetstream.Msg, v Verdict) {
 	switch {
+	case v.Done && q.acks != nil:
+		q.acks.done(m)
 	case v.Done:
 		q.done(ctx, m)
 	case v.After > 0:
@@ -261,9 +307,8 @@ func (q *queue) answer(ctx context.Context, m jetstream.Msg, v Verdict) {
 // killed at once. It tries again for a while, because the message would come
 // again otherwise.
 func (q *queue) done(ctx context.Context, m jetstream.Msg) {
-	const tries = 4
 	var err error
-	for try := range tries {
+	for try := range ackTries {
 		if try > 0 && wait(ctx, nil, time.Duration(try)*250*time.Millisecond) != nil {
 			break
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	rnd "math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,10 +44,12 @@ type SlotsOptions struct {
 type SlotsListener interface {
 	// Parked says that a mailbox is to be left alone until then.
 	Parked(mailbox string, until time.Time)
-	// Wanted says that another worker waits for a slot of the mailbox.
-	Wanted(mailbox string)
-	// Freed says that another worker gave a slot of the mailbox back.
-	Freed(mailbox string)
+	// Wanted says that another worker, which has so many slots of the mailbox,
+	// waits for one more; with all of them it does not wait any more.
+	Wanted(mailbox, worker string, held int)
+	// Freed says that another worker gave a slot of the mailbox back: for the
+	// worker next, or, where that is "", for this one or whoever asks first.
+	Freed(mailbox, next string)
 	// Used hands over what another worker stored with [Slots.Store].
 	Used(mailbox string, data []byte)
 }
@@ -80,6 +81,7 @@ type Slots struct {
 	epoch   string              // of the stream; empty: not known yet
 	openAt  time.Time           // from then on slots may be taken
 	session uint64              // the connection over which the epoch was seen last
+	freed   map[string]*freed   // by mailbox: what others gave back a moment ago
 	closed  bool
 
 	checking sync.Mutex // one look at the epoch at a time
@@ -98,7 +100,7 @@ func (c *Conn) Slots(ctx context.Context, o SlotsOptions) (*Slots, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Slots{
 		conn: c, app: o.App, lease: cmp.Or(o.Lease, DefaultLease), id: rand.Text(), listen: o.Listener,
-		held: map[string]*Slot{}, pending: map[string]struct{}{}, kick: make(chan struct{}, 1), end: cancel, ctx: ctx,
+		held: map[string]*Slot{}, pending: map[string]struct{}{}, freed: map[string]*freed{}, kick: make(chan struct{}, 1), end: cancel, ctx: ctx,
 	}
 	if s.listen != nil {
 		for kind, handle := range map[string]func(mailbox string, m *nats.Msg){"want": s.heardWant, "park": s.heardPark, "use": s.heardUse} {
@@ -133,7 +135,7 @@ func (s *Slots) Close() {
 	var all sync.WaitGroup
 	for _, slot := range held {
 		if slot.leave() {
-			all.Go(func() { slot.giveBack(false) })
+			all.Go(func() { slot.giveBack(false, "") })
 		}
 	}
 	all.Wait()
@@ -185,10 +187,8 @@ func (s *Slots) Take(ctx context.Context, mailbox string, limit int) (slot *Slot
 	if wait := s.Waits(); wait > 0 {
 		return nil, wait, nil
 	}
-	first := rnd.IntN(limit)
-	for i := range limit {
-		number := (first+i)%limit + 1
-		slot, err := s.try(ctx, s.conn.names.slotSubject(s.app, number, mailbox), mailbox)
+	for _, number := range s.candidates(mailbox, limit) {
+		slot, err := s.try(ctx, number, mailbox)
 		if err != nil {
 			return nil, 0, mark(ctx, err, "take a slot")
 		}
@@ -217,8 +217,9 @@ func (s *Slots) unknown() bool {
 	return s.epoch == ""
 }
 
-// try takes the slot of a subject; nil where somebody has it, also this worker.
-func (s *Slots) try(ctx context.Context, subject, mailbox string) (*Slot, error) {
+// try takes the slot of a number; nil where somebody has it, also this worker.
+func (s *Slots) try(ctx context.Context, number int, mailbox string) (*Slot, error) {
+	subject := s.conn.names.slotSubject(s.app, number, mailbox)
 	s.mu.Lock()
 	_, held := s.held[subject]
 	_, pending := s.pending[subject]
@@ -234,7 +235,7 @@ func (s *Slots) try(ctx context.Context, subject, mailbox string) (*Slot, error)
 		delete(s.pending, subject)
 		s.mu.Unlock()
 	}()
-	slot := &Slot{slots: s, mailbox: mailbox, subject: subject}
+	slot := &Slot{slots: s, mailbox: mailbox, number: number, subject: subject}
 	seq, sent, session, err := s.publish(ctx, subject, nil)
 	if subjectTaken(err) {
 		return nil, nil
@@ -258,7 +259,7 @@ func (s *Slots) try(ctx context.Context, subject, mailbox string) (*Slot, error)
 	}
 	s.mu.Unlock()
 	if closed || stale {
-		slot.giveBack(false) //nolint:contextcheck // as in Release; here, because Close may wait for nothing new
+		slot.giveBack(false, "") //nolint:contextcheck // as in Release; here, because Close may wait for nothing new
 		return nil, nil
 	}
 	return slot, nil

@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	rnd "math/rand/v2"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,20 +26,40 @@ import (
 // itself.
 const headerFrom = "Outlook-Worker"
 
-// The words on the subject of wishes.
+// The words on the subject of wishes, and the headers beside them: how many slots
+// the one that wants has; the number of the slot that is free, and the worker that
+// it is for.
 const (
-	sayWant = "want"
-	sayFree = "free"
+	sayWant    = "want"
+	sayFree    = "free"
+	headerHeld = "Outlook-Held"
+	headerSlot = "Outlook-Slot"
+	headerNext = "Outlook-Next"
 )
+
+// freedFor is how long those slots that others gave back are the only ones that
+// are asked for.
+const freedFor = 200 * time.Millisecond
+
+// freed are slots that another worker gave back for this one a moment ago. It had
+// found all of them taken, so there is no need to ask for the others.
+type freed struct {
+	numbers []int
+	until   time.Time
+}
 
 // maxParkNote bounds what is believed of a parking time.
 const maxParkNote = time.Hour
 
-// Want tells the other workers that one waits here for a slot of the mailbox.
-func (s *Slots) Want(mailbox string) { s.say(mailbox, sayWant) }
+// Want tells the other workers that one waits here for a slot of the mailbox, of
+// which this one has so many.
+func (s *Slots) Want(mailbox string, held int) {
+	s.say(mailbox, sayWant, nats.Header{headerHeld: {strconv.Itoa(held)}})
+}
 
-func (s *Slots) say(mailbox, word string) {
-	m := &nats.Msg{Subject: s.conn.names.want(s.app, mailbox), Data: []byte(word), Header: nats.Header{headerFrom: {s.id}}}
+func (s *Slots) say(mailbox, word string, header nats.Header) {
+	header.Set(headerFrom, s.id)
+	m := &nats.Msg{Subject: s.conn.names.want(s.app, mailbox), Data: []byte(word), Header: header}
 	if s.conn.nc.IsConnected() {
 		_ = s.conn.nc.PublishMsg(m) // only a wish
 	}
@@ -45,11 +69,67 @@ func (s *Slots) heardWant(mailbox string, m *nats.Msg) {
 	switch string(m.Data) {
 	case sayWant:
 		if s.Waits() <= 0 { // else nobody could take what is given back
-			s.listen.Wanted(mailbox)
+			held, _ := strconv.Atoi(m.Header.Get(headerHeld)) // who does not say has none
+			s.listen.Wanted(mailbox, m.Header.Get(headerFrom), held)
 		}
 	case sayFree:
-		s.listen.Freed(mailbox)
+		next := m.Header.Get(headerNext)
+		if next == s.id {
+			next = ""
+			if n, err := strconv.Atoi(m.Header.Get(headerSlot)); err == nil && n > 0 {
+				s.noteFreed(mailbox, n)
+			}
+		}
+		s.listen.Freed(mailbox, next)
 	}
+}
+
+// noteFreed keeps in mind that a slot of a mailbox was given back for this worker.
+func (s *Slots) noteFreed(mailbox string, number int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if len(s.freed) >= mostFreed {
+		maps.DeleteFunc(s.freed, func(_ string, f *freed) bool { return now.After(f.until) })
+	}
+	f := s.freed[mailbox]
+	if f == nil || now.After(f.until) {
+		f = &freed{}
+		s.freed[mailbox] = f
+	}
+	f.until = now.Add(freedFor)
+	if !slices.Contains(f.numbers, number) {
+		f.numbers = append(f.numbers, number)
+	}
+}
+
+// mostFreed is with how many mailboxes in it the list is cleaned.
+const mostFreed = 64
+
+// candidates are the numbers of the slots to be asked for, in this order. Where
+// others gave some back for this worker a moment ago, it is the next one of these,
+// or none.
+func (s *Slots) candidates(mailbox string, limit int) []int {
+	s.mu.Lock()
+	f := s.freed[mailbox]
+	if f != nil && time.Now().Before(f.until) {
+		defer s.mu.Unlock()
+		for len(f.numbers) > 0 {
+			n := f.numbers[0]
+			f.numbers = f.numbers[1:]
+			if n <= limit {
+				return []int{n}
+			}
+		}
+		return nil
+	}
+	delete(s.freed, mailbox)
+	s.mu.Unlock()
+	numbers := rnd.Perm(limit)
+	for i := range numbers {
+		numbers[i]++
+	}
+	return numbers
 }
 
 // parkNote is the body of a parked mailbox's message.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -14,6 +16,7 @@ import (
 type Slot struct {
 	slots   *Slots
 	mailbox string
+	number  int
 	subject string
 
 	op      sync.Mutex // one request about this slot at a time; guards what follows
@@ -65,7 +68,11 @@ func left(until time.Time) time.Duration {
 
 // Release gives the slot back, soon and without waiting for it. Calls after the
 // first do nothing.
-func (slot *Slot) Release() {
+func (slot *Slot) Release() { slot.HandTo("") }
+
+// HandTo is Release for another worker, as [SlotsListener] named it: the others
+// leave it to that one for a moment.
+func (slot *Slot) HandTo(worker string) {
 	if !slot.leave() {
 		return
 	}
@@ -73,7 +80,7 @@ func (slot *Slot) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.work.Go(func() { slot.giveBack(true) })
+		s.work.Go(func() { slot.giveBack(true, worker) })
 	}
 }
 
@@ -87,7 +94,7 @@ func (slot *Slot) leave() bool {
 }
 
 // giveBack deletes the slot's message. Where that fails the lease runs out.
-func (slot *Slot) giveBack(tell bool) {
+func (slot *Slot) giveBack(tell bool, worker string) {
 	slot.op.Lock()
 	defer slot.op.Unlock()
 	s := slot.slots
@@ -120,7 +127,7 @@ func (slot *Slot) giveBack(tell bool) {
 		return
 	}
 	if tell {
-		s.say(slot.mailbox, sayFree)
+		s.say(slot.mailbox, sayFree, nats.Header{headerSlot: {strconv.Itoa(slot.number)}, headerNext: {worker}})
 	}
 }
 

@@ -1,6 +1,7 @@
 package jet_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -227,9 +228,10 @@ func TestSlotsOfAStoppedWorkerAreFreeAtOnce(t *testing.T) {
 
 // heard notes what a worker hears.
 type heard struct {
-	mu    sync.Mutex
-	words []string
-	until time.Time
+	mu     sync.Mutex
+	words  []string
+	worker string // that wanted last
+	until  time.Time
 }
 
 func (h *heard) add(word string) {
@@ -250,8 +252,14 @@ func (h *heard) Parked(mailbox string, until time.Time) {
 	defer h.mu.Unlock()
 	h.until = until
 }
-func (h *heard) Wanted(mailbox string)            { h.add("want:" + mailbox) }
-func (h *heard) Freed(mailbox string)             { h.add("free:" + mailbox) }
+
+func (h *heard) Wanted(mailbox, worker string, held int) {
+	h.mu.Lock()
+	h.worker = worker
+	h.mu.Unlock()
+	h.add(fmt.Sprintf("want%d:%s", held, mailbox))
+}
+func (h *heard) Freed(mailbox, next string)       { h.add("free" + next + ":" + mailbox) }
 func (h *heard) Used(mailbox string, data []byte) { h.add("use:" + mailbox + ":" + string(data)) }
 
 func TestWorkersHearEachOther(t *testing.T) {
@@ -264,9 +272,27 @@ func TestWorkersHearEachOther(t *testing.T) {
 	b := slots(t, conn, hear(two))
 	const box = "Odd Name*.>@contoso..com."
 	slot := take(t, a, box)
-	eventually(t, "a wish to be heard", func() bool { b.Want(box); return one.has("want:" + box) })
+	eventually(t, "a wish to be heard", func() bool { b.Want(box, 3); return one.has("want3:" + box) })
 	slot.Release()
 	eventually(t, "a slot that was given back", func() bool { return two.has("free:" + box) })
+
+	// One that is for a certain worker: that one asks for it and for no other.
+	three := &heard{}
+	slots(t, w.connect(), hear(three))
+	const hot = "hot"
+	all := []*jet.Slot{take(t, a, hot), take(t, a, hot), take(t, a, hot), take(t, a, hot)}
+	one.mu.Lock()
+	worker := one.worker
+	one.mu.Unlock()
+	all[2].HandTo(worker)
+	eventually(t, "whom a slot is for", func() bool { return two.has("free:"+hot) && three.has("free"+worker+":"+hot) })
+	handed := take(t, b, hot)
+	if slot, wait, err := b.Take(t.Context(), hot, 4); slot != nil || wait != 0 || err != nil {
+		t.Errorf("a second slot: %v, %v, %v", slot, wait, err)
+	}
+	for _, slot := range append(all, handed) {
+		slot.Release()
+	}
 	a.Park(box, 30*time.Second)
 	if _, err := a.Store(t.Context(), box, []byte("1"), 0, time.Minute); err != nil {
 		t.Fatal(err)
@@ -289,7 +315,7 @@ func TestWorkersHearEachOther(t *testing.T) {
 		t.Errorf("parked for %v more", wait)
 	}
 	later.mu.Unlock()
-	if two.has("want:" + box) {
+	if two.has("want3:" + box) {
 		t.Error("a worker hears itself")
 	}
 

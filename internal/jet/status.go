@@ -3,6 +3,7 @@ package jet
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -11,9 +12,16 @@ import (
 type StreamStatus struct {
 	Name string
 	// Missing says that the stream does not exist.
-	Missing   bool
-	Messages  uint64
-	Bytes     uint64
+	Missing  bool
+	Messages uint64
+	Bytes    uint64
+	// MaxBytes is the stream's own bound, zero where it has none: the account or
+	// the disk bounds it then.
+	MaxBytes uint64
+	// First is when the oldest message was stored; zero where there is none. Last
+	// is the sequence of the newest one ever.
+	First     time.Time
+	Last      uint64
 	Consumers []ConsumerStatus
 }
 
@@ -60,7 +68,11 @@ func (c *Conn) Status(ctx context.Context) ([]StreamStatus, error) {
 				return err
 			}
 			state := stream.CachedInfo().State
-			status.Messages, status.Bytes = state.Msgs, state.Bytes
+			status.Messages, status.Bytes, status.Last = state.Msgs, state.Bytes, state.LastSeq
+			status.MaxBytes = uint64(max(stream.CachedInfo().Config.MaxBytes, 0))
+			if state.Msgs > 0 {
+				status.First = state.FirstTime
+			}
 			shared, ok := consumers[config.Name]
 			if !ok {
 				return nil

@@ -49,6 +49,8 @@ const (
 //     and a write costs 0.1 ms instead of a sync of the disk. A restart of the
 //     server empties it; see [Slots].
 //   - TOKEN has one message, without an age: with it the epoch would go.
+//   - AUDIT denies what takes single messages out, which no later setting can
+//     allow again; only age does. Rows are much alike, so it is compressed.
 //   - LEDGER and RESULT allow atomic batches so that those of many commands can share
 //     one sync of the disk.
 func (c *Conn) streamConfigs() []jetstream.StreamConfig {
@@ -74,7 +76,7 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 	publish.MaxBytes = orUnlimited(c.o.PublishMaxBytes)
 
 	ledger := common(n.LedgerStream(), "how far each command came", n.subject("ledger", ">"))
-	ledger.MaxMsgsPerSubject, ledger.MaxAge = 1, c.o.LedgerAge
+	ledger.MaxMsgsPerSubject, ledger.MaxAge = 1, c.keptFor().ledger
 	ledger.AllowAtomicPublish = true
 
 	result := common(n.ResultStream(), "outcomes of commands", n.subject("result", ">"))
@@ -93,7 +95,13 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 	token := common(n.TokenStream(), "who owns the tokens", n.tokenOwner())
 	token.MaxMsgsPerSubject, token.Discard = 1, jetstream.DiscardOld
 
-	return []jetstream.StreamConfig{events, feeds, publish, ledger, result, dead, slots, token}
+	all := []jetstream.StreamConfig{events, feeds, publish, ledger, result, dead, slots, token}
+	if c.o.Audit {
+		audit := common(n.AuditStream(), "who had what done: chains of rows that are only added to", n.subject("audit", ">"))
+		audit.DenyDelete, audit.DenyPurge, audit.MaxAge, audit.Compression = true, true, c.o.AuditAge, jetstream.S2Compression
+		all = append(all, audit)
+	}
+	return all
 }
 
 // orUnlimited turns an unset bound into the server's word for none.
@@ -132,6 +140,6 @@ func (c *Conn) consumerConfigs() map[string]jetstream.ConsumerConfig {
 func (c *Conn) blobConfig() jetstream.ObjectStoreConfig {
 	return jetstream.ObjectStoreConfig{
 		Bucket: c.names.BlobBucket(), Description: "bodies that are too large for a message",
-		TTL: c.o.BlobAge, Storage: jetstream.FileStorage, Replicas: max(c.o.Replicas, 1),
+		TTL: c.keptFor().blobs, Storage: jetstream.FileStorage, Replicas: max(c.o.Replicas, 1),
 	}
 }
