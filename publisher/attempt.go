@@ -3,8 +3,8 @@ package publisher
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -104,6 +104,14 @@ func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
 		v, ok = t.finish(ctx, ending{state: t.unanswered(), plan: t.p, recipe: t.r, problem: asFault(err)})
 		return v, ok, false
 	}
+	if t.unwritten() {
+		t.rec = t.signed(next)
+		return t.send(ctx, at, call)
+	}
+	if !pass(ctx, t.def.gates.begun) {
+		return Again(0), true, false
+	}
+	defer func() { <-t.def.gates.begun }()
 	switch err := t.save(ctx, next, patienceBefore); {
 	case errors.Is(err, ErrConflict):
 		t.dropDraft(ctx)
@@ -124,11 +132,28 @@ func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
 		v, ok = t.unsend(ctx, before)
 		return v, ok, false
 	}
-	answer, err := t.do(ctx, s, call)
+	return t.send(ctx, at, call)
+}
+
+// send makes the request of a step, and records what it came to.
+func (t *turn) send(ctx context.Context, at int, call Call) (v Verdict, ok, more bool) {
+	answer, err := t.do(ctx, &t.r.steps[at], call)
 	if last := at == len(t.r.steps)-1; last {
 		t.release()
 	}
 	return t.judge(ctx, at, answer, err)
+}
+
+// unwritten reports whether the ledger need not say that the request is under way:
+// nothing would be decided by that. A command of [AtLeastOnce] without a key of its
+// sender's is made again by whoever gets its message again and finds no record of an
+// end, which is there before the message is acknowledged, or of an attempt, which is
+// there before the message is put off. One that came back without a record may have
+// taken its worker with it, and is written down; and so is every one while the ledger
+// takes nothing.
+func (t *turn) unwritten() bool {
+	return t.p.delivery == AtLeastOnce && t.m.Fresh && !t.who.given && t.rev == 0 && t.rec.State == stateNone &&
+		len(t.r.steps) == 1 && t.r.steps[0].doubt == repeat && t.r.steps[0].work == nil && !t.w.inTrouble()
 }
 
 // do makes the request of a step.
@@ -387,5 +412,12 @@ func newTry() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: https://pkg.go.dev/crypto/rand#Read
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	text := make([]byte, 0, 36)
+	for i, from := range [...]int{0, 4, 6, 8, 10} {
+		if i > 0 {
+			text = append(text, '-')
+		}
+		text = hex.AppendEncode(text, b[from:[...]int{4, 6, 8, 10, 16}[i]])
+	}
+	return string(text)
 }

@@ -3,6 +3,7 @@ package publisher
 import (
 	"slices"
 
+	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 )
 
@@ -77,6 +78,12 @@ func echo(rec record) decision {
 		return settleUncertain
 	}
 	return lookRefused
+}
+
+// goneIsDone reports whether an item that is not there is what the operation
+// wanted: it is deleted, or the meeting is cancelled, which takes it away.
+func goneIsDone(op *catalog.Operation) bool {
+	return op.Class() == catalog.B1 || op.Class() == catalog.G2
 }
 
 // codeNoResource is what Graph says where something without a mailbox is not there.

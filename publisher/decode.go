@@ -48,7 +48,8 @@ func decode(subject string, data []byte) (request, error) {
 		return request{}, err
 	}
 	var r request
-	dec := jsontext.NewDecoder(bytes.NewReader(data))
+	dec := reparsing(data)
+	defer parsed(dec)
 	if _, err := dec.ReadToken(); err != nil { // the brace, which checkText saw
 		return request{}, notJSON(subject, data, err)
 	}
@@ -85,7 +86,8 @@ func checkText(subject string, data []byte) error {
 		return refuse("bad_message", "%s begins with a byte order mark", subject).
 			WithHint("send UTF-8 without a byte order mark")
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(data))
+	dec := parsing(data)
+	defer parsed(dec)
 	// The kind is guessed from the first letter: "nonsense" begins like null. So
 	// the text must be JSON before it is told to be of the wrong kind; else the
 	// walk says why it is none.
@@ -237,7 +239,8 @@ func texts(subject, member string, value jsontext.Value) (map[string]*string, er
 		return nil, refuse("bad_message", "%s of %s must be a JSON object, not %s", member, subject, kindName(value.Kind()))
 	}
 	found = make(map[string]*string)
-	dec := jsontext.NewDecoder(bytes.NewReader(value))
+	dec := reparsing(value)
+	defer parsed(dec)
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, err
 	}

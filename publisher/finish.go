@@ -61,6 +61,7 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 		notBefore = e.plan.notBefore
 	}
 	j.count(ctx, notBefore, next.Outcome)
+	j.ended = true
 	return j.tell(ctx), true
 }
 
@@ -137,6 +138,9 @@ func (j *job) count(ctx context.Context, notBefore time.Time, o *Outcome) {
 	j.w.metrics.commands.WithLabelValues(j.label, o.Outcome).Inc()
 	took := max(o.FinishedAt.Sub(later(j.m.Received, notBefore)), 0)
 	j.w.metrics.duration.WithLabelValues(j.label).Observe(took.Seconds())
+	if state(o.Outcome) == stateDone && !j.log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("entity", o.Entity), slog.String("mailbox", o.Mailbox), slog.Int("status", o.Status),
 		slog.Int("attempts", o.Attempts), slog.String("request_id", o.RequestID),
@@ -191,7 +195,7 @@ func (j *job) unreadable(ctx context.Context, err error) Verdict {
 
 // apart ends a message beside the ledger, whose record is not its own.
 func (j *job) apart(ctx context.Context, to state, problem *fault.Error) Verdict {
-	j.rec = record{}
+	j.rec, j.ended = record{}, true
 	o := j.outcome(ending{state: to, problem: problem})
 	v := j.announce(ctx, announcement{outcome: *o, dedupe: j.who.key + "." + j.who.source, dead: true})
 	if v.Ack {
@@ -214,6 +218,7 @@ type announcement struct {
 func (j *job) announce(ctx context.Context, a announcement) Verdict {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceTelling)
 	defer cancel()
+	recorded := j.audit(a.outcome) // beside what is stored here, and waited for at the end
 	if a.dead {
 		if err := j.bury(ctx, letter(j.m, j.who, a.dedupe, a.outcome, a.stack)); err != nil {
 			return j.untold(ctx, "dead letter", err)
@@ -238,6 +243,9 @@ func (j *job) announce(ctx context.Context, a announcement) Verdict {
 		if err := j.w.outcomes.Reply(ctx, j.reply, body); err != nil {
 			j.log.WarnContext(ctx, "reply not sent", "error", err)
 		}
+	}
+	if err := recorded(ctx); err != nil {
+		return j.untold(ctx, "audit row", err)
 	}
 	return Ack()
 }

@@ -17,7 +17,7 @@ import (
 // Each is the most; a random part of it is taken, so that many messages do not
 // come back together.
 const (
-	delayFull    = 500 * time.Millisecond // the publisher's InFlight is used up
+	delayFull    = 500 * time.Millisecond // the publisher has all in hand that it may
 	delayHeld    = 2 * time.Second        // the same command is being worked on
 	delayBusy    = time.Second            // no slot of the mailbox, and no hint when
 	delayJournal = 5 * time.Second
@@ -56,6 +56,7 @@ type Worker struct {
 	outlook       Outlook
 	journal       Journal
 	outcomes      Outcomes
+	audit         Audit // nil: off
 	slots         Slots
 	uploader      *uploader
 	replyPrefixes []string
@@ -85,6 +86,8 @@ type job struct {
 
 	rec record // as stored at revision rev
 	rev uint64
+
+	ended bool // by this very delivery
 }
 
 // Handle works on one delivery of a command until it has ended or has to wait,
@@ -108,8 +111,8 @@ func (w *Worker) Handle(ctx context.Context, m Message) (v Verdict) {
 	}()
 	if j.def != nil {
 		select {
-		case j.def.free <- struct{}{}:
-			defer func() { <-j.def.free }()
+		case j.def.gates.hand <- struct{}{}:
+			defer func() { <-j.def.gates.hand }()
 		default:
 			return Again(w.spread(delayFull))
 		}
@@ -122,6 +125,9 @@ func (w *Worker) Handle(ctx context.Context, m Message) (v Verdict) {
 	gauge := w.metrics.inFlight.WithLabelValues(j.label)
 	gauge.Inc()
 	defer gauge.Dec()
+	if j.def != nil {
+		ctx = withGates(ctx, &j.def.gates)
+	}
 	return j.run(ctx)
 }
 
@@ -137,7 +143,7 @@ func (w *Worker) open(m Message) *job {
 	}
 	j.who = identify(m, scope)
 	j.reply, _ = w.replyTo(m) // a refused one is the plan's to report
-	j.log = w.log.With("publisher", j.label, "id", j.who.id)
+	j.log = slog.New(naming{w.log.Handler(), j})
 	return j
 }
 
@@ -213,7 +219,10 @@ func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 		}
 		return j.finish(ctx, ending{state: j.unanswered(), plan: &p, problem: asFault(err)})
 	}
-	r := j.w.recipe(&p, j.who.key)
+	if err := j.inherit(ctx, &p); err != nil {
+		return j.journalTrouble(ctx, err), true
+	}
+	r := j.w.recipe(&p, j.key())
 	if j.rec.State == stateNone && r.plain != nil && j.w.isPlain(&p) {
 		j.rec.Plain = true
 	}
@@ -236,9 +245,12 @@ func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 	}
 	if v, end, ok := j.notNow(ctx, &p, now); ok {
 		if end != nil {
-			return j.finish(ctx, *end)
+			return j.giveUp(ctx, &p, r, *end)
 		}
 		return v, true
+	}
+	if err := j.w.auditReady(); err != nil {
+		return j.unrecorded(ctx, err), true
 	}
 	return j.attempt(ctx, &p, r)
 }

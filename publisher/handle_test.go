@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -306,7 +307,7 @@ func TestACommandWaitsForItsTimeAndExpires(t *testing.T) {
 	})
 }
 
-func TestABusyMailboxOrAFullPublisherGivesTheMessageBack(t *testing.T) {
+func TestABusyMailboxGivesTheMessageBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	def := definition(t, "send-mail", "mail.message.sendMail")
@@ -319,13 +320,6 @@ func TestABusyMailboxOrAFullPublisherGivesTheMessageBack(t *testing.T) {
 	}
 	if len(w.records) != 0 {
 		t.Error("a command that waits for its turn has been written into the ledger")
-	}
-	w.onDo = func(publisher.Call) {
-		other := message("send-mail", aMail)
-		other.Sequence++
-		if v := worker.Handle(t.Context(), other); v.Ack || v.After <= 0 || v.After > time.Second {
-			t.Errorf("full publisher: %+v", v)
-		}
 	}
 	w.onSaved = func(_ string, data []byte) {
 		// The slot is Outlook's, not the ledger's: it is free as soon as the
@@ -340,6 +334,52 @@ func TestABusyMailboxOrAFullPublisherGivesTheMessageBack(t *testing.T) {
 	if w.taken != 0 || len(w.calls) != 1 {
 		t.Errorf("%d slots in use, %d requests", w.taken, len(w.calls))
 	}
+}
+
+// TestAPublisherMakesNoMoreRequestsAtATimeThanItMay, and has no more commands in
+// hand than it may either.
+func TestAPublisherMakesNoMoreRequestsAtATimeThanItMay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		def := definition(t, "send-mail", "mail.message.sendMail")
+		def.InFlight = 1
+		worker := w.worker(t, with(def))
+		var mu sync.Mutex
+		atGraph, most := 0, 0
+		w.answer = func(int, publisher.Call) (publisher.Answer, error) {
+			mu.Lock()
+			atGraph++
+			most = max(most, atGraph)
+			mu.Unlock()
+			<-time.After(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			atGraph--
+			return publisher.Answer{Status: 202}, nil
+		}
+		m := message("send-mail", aMail)
+		var all sync.WaitGroup
+		for range worker.InHand()["send-mail"] {
+			m.Sequence++
+			one := m
+			all.Go(func() {
+				if v := worker.Handle(t.Context(), one); !v.Ack {
+					t.Errorf("in hand: %+v", v)
+				}
+			})
+		}
+		synctest.Wait()
+		other := m
+		other.Sequence++
+		if v := worker.Handle(t.Context(), other); v.Ack || v.After <= 0 || v.After > time.Second {
+			t.Errorf("full publisher: %+v", v)
+		}
+		all.Wait()
+		if most != 1 || len(w.calls) != 4 {
+			t.Errorf("%d requests at a time, %d in all", most, len(w.calls))
+		}
+	})
 }
 
 func TestARedeliveryToTheSameProcessIsGivenBack(t *testing.T) {

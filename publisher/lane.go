@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"time"
@@ -82,7 +81,8 @@ func named(data []byte) (r request, ok bool) {
 	}
 	// A member that is there twice is found by who reads the command; here it
 	// costs to look for it in a long payload.
-	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
+	dec := parsing(data, jsontext.AllowDuplicateNames(true))
+	defer parsed(dec)
 	if token, err := dec.ReadToken(); err != nil || token.Kind() != '{' {
 		return r, false
 	}
@@ -116,12 +116,24 @@ func named(data []byte) (r request, ok bool) {
 	}
 }
 
-// InFlight returns how many commands of each publisher the worker has in hand at
-// a time, by the publisher's name.
-func (w *Worker) InFlight() map[string]int {
+// Begun returns how many commands of each publisher may be between what they wait
+// for and the end of their last request, by the publisher's name. More would only
+// wait for one another, with slots of their mailboxes that others need.
+func (w *Worker) Begun() map[string]int {
 	out := make(map[string]int, len(w.publishers))
 	for name, def := range w.publishers {
-		out[name] = cap(def.free)
+		out[name] = cap(def.gates.begun)
+	}
+	return out
+}
+
+// InHand returns how many commands of each publisher the worker has in hand at a
+// time, by the publisher's name: those with a request at Graph, and those of which
+// the ledger, the outcome or the acknowledgment is being written meanwhile.
+func (w *Worker) InHand() map[string]int {
+	out := make(map[string]int, len(w.publishers))
+	for name, def := range w.publishers {
+		out[name] = InHand(def.InFlight)
 	}
 	return out
 }

@@ -124,7 +124,7 @@ func TestAGlanceTellsWhatACommandWaitsFor(t *testing.T) {
 			t.Errorf("%s %s: %+v (%v)", tc.publisher, tc.body, got, ok)
 		}
 	}
-	if got := worker.InFlight(); got["any"] != publisher.DefaultInFlight || got["moves"] != 3 || len(got) != 3 {
+	if got := worker.InHand(); got["any"] != 4*publisher.DefaultInFlight || got["moves"] != 12 || len(got) != 3 {
 		t.Errorf("in flight: %v", got)
 	}
 }

@@ -32,17 +32,17 @@ func (j *job) load(ctx context.Context) error {
 		return fmt.Errorf("load ledger record: %w", err)
 	}
 	j.rec, j.rev = record{}, revision
-	if data == nil {
-		return nil
-	}
-	if j.rec, err = decodeRecord(data); err != nil {
-		return fmt.Errorf("%w: %w", errUnreadable, err)
+	if data != nil {
+		if j.rec, err = decodeRecord(data); err != nil {
+			return fmt.Errorf("%w: %w", errUnreadable, err)
+		}
 	}
 	known, ok := j.w.recall(j.who.key)
 	if !ok {
 		return nil
 	}
-	if j.rec.State != stateSending || j.rec.Try != known.Try {
+	// Of an attempt that was not written down there is no record (see unwritten).
+	if data != nil && (j.rec.State != stateSending || j.rec.Try != known.Try) {
 		j.w.forget(j.who.key) // somebody else went on with it
 		return nil
 	}
@@ -151,6 +151,13 @@ func (w *Worker) remember(key string, r record) {
 	if len(w.unstored) < maxRemembered {
 		w.unstored[key] = r
 	}
+}
+
+// inTrouble reports whether there are records that could not be stored.
+func (w *Worker) inTrouble() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.unstored) > 0
 }
 
 func (w *Worker) recall(key string) (record, bool) {

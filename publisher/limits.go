@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,7 +150,8 @@ func (d *definition) checkMention(mailbox string, m mention) error {
 
 // eachMember walks over an object that was checked already.
 func eachMember(object jsontext.Value, do func(name string, value jsontext.Value) error) error {
-	dec := jsontext.NewDecoder(bytes.NewReader(object))
+	dec := reparsing(object)
+	defer parsed(dec)
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
@@ -177,7 +177,8 @@ func eachItem(array jsontext.Value, do func(value jsontext.Value) error) error {
 	if array.Kind() != '[' {
 		return nil
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(array))
+	dec := reparsing(array)
+	defer parsed(dec)
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}

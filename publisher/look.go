@@ -75,6 +75,8 @@ func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool
 		return t.steps(ctx)
 	case found.where == there:
 		return t.finish(ctx, ending{state: stateDone, plan: t.p, recipe: t.r, found: &found})
+	case found.where == clashes && s.doubt != look && t.rec.Mark != "" && t.rec.Attempts == 0:
+		return t.anew(ctx) // nothing of it, and no request has said that there was
 	case found.where == clashes && s.doubt != look && !t.rec.Open:
 		return t.finish(ctx, ending{state: stateFailed, plan: t.p, recipe: t.r, problem: refuse("key_reused", "%s", found.why).
 			WithHint("give each command a %s of its own", headerMsgID)})
@@ -92,6 +94,8 @@ func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool
 			return t.journalTrouble(ctx, err), true
 		}
 		return Again(t.def.Settle), true
+	case found.where == nowhere && t.rec.Mark != "" && t.rec.Attempts == 0 && !t.over():
+		return t.anew(ctx)
 	case (found.where == pending || s.again) && t.over():
 		return t.finish(ctx, ending{state: stateUncertain, plan: t.p, recipe: t.r, problem: t.gaveUp()})
 	case found.where == pending:

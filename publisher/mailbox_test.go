@@ -88,6 +88,16 @@ func (b *mailbox) isDraft(it *item) bool {
 	return it.kind == "draft" && (it.submitted.IsZero() || time.Since(it.submitted) < transport)
 }
 
+// drafts counts those that were not sent.
+func (b *mailbox) drafts() (n int) {
+	for _, it := range b.items {
+		if it.kind == "draft" && it.submitted.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
 // show is an item as Graph gives it.
 func (b *mailbox) show(it *item) map[string]any {
 	out := maps.Clone(it.props)
@@ -184,6 +194,8 @@ func (b *mailbox) do(call publisher.Call) (publisher.Answer, error) {
 		return answered(200, map[string]any{"id": pathOf(call, "mailFolder-id")})
 	case "contacts.contact.list":
 		return b.list(call.Params.Query["$filter"], ofKind("contact"))
+	case "calendar.event.list":
+		return b.list(call.Params.Query["$filter"], ofKind("event"))
 	case "contacts.contact.create":
 		b.effects++
 		return answered(201, b.show(b.add("contact", "contacts", body)))

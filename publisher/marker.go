@@ -1,10 +1,12 @@
 package publisher
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"outlook-connector/internal/fault"
@@ -140,6 +142,23 @@ func (o object) text() ([]byte, error) {
 		return nil, fmt.Errorf("encode payload: %w", err)
 	}
 	return out, nil
+}
+
+// carries reports whether an item, read with [expandMarker], has a marker on it.
+func carries(body []byte, m marker) bool {
+	var item struct {
+		Properties []struct{ Value string } `json:"singleValueExtendedProperties"`
+	}
+	return json.Unmarshal(body, &item) == nil && slices.ContainsFunc(item.Properties, func(p struct{ Value string }) bool {
+		return strings.EqualFold(p.Value, string(m))
+	})
+}
+
+// decodeJSON reads a value with its numbers as they are written.
+func decodeJSON(text []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	return dec.Decode(into)
 }
 
 // itemID takes the id from an answer; "" where there is none.

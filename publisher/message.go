@@ -72,6 +72,8 @@ type identity struct {
 	hash string
 	// source tells the stored message from another with the same text.
 	source string
+	// given says that the key is the sender's: another message may have it, too.
+	given bool
 }
 
 // identify works out a message's identity.
@@ -88,7 +90,7 @@ func identify(m Message, publisher string) identity {
 		source: place + "-" + at,
 	}
 	if given := first(m.Header, headerMsgID); given != "" {
-		who.id = ResultID(given)
+		who.id, who.given = ResultID(given), true
 		who.key = publisher + "." + who.id
 		return who
 	}

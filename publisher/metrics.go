@@ -45,6 +45,12 @@ func newMetrics(reg prometheus.Registerer, publishers []string) (*metrics, error
 			Help: "Looks into mailboxes for the effect of requests of unknown end.",
 		}, []string{"publisher"}),
 	}
+	if reg != nil {
+		err := errors.Join(share(reg, &m.commands), share(reg, &m.panics), share(reg, &m.duration), share(reg, &m.inFlight), share(reg, &m.looks))
+		if err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
 	for _, name := range append([]string{unknownPublisher}, publishers...) {
 		for _, outcome := range []state{stateDone, stateFailed, stateUncertain} {
 			m.commands.WithLabelValues(name, string(outcome))
@@ -54,14 +60,19 @@ func newMetrics(reg prometheus.Registerer, publishers []string) (*metrics, error
 		m.inFlight.WithLabelValues(name)
 		m.looks.WithLabelValues(name)
 	}
-	if reg == nil {
-		return m, nil
-	}
-	var problems []error
-	for _, c := range []prometheus.Collector{m.commands, m.panics, m.duration, m.inFlight, m.looks} {
-		if err := reg.Register(c); err != nil {
-			problems = append(problems, fmt.Errorf("register metrics: %w", err))
+	return m, nil
+}
+
+// share registers a collector, or takes the one that a publisher before has
+// registered: a worker makes another where its configuration changes, and counts
+// on.
+func share[C prometheus.Collector](reg prometheus.Registerer, collector *C) error {
+	err := reg.Register(*collector)
+	if taken, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := taken.ExistingCollector.(C); ok {
+			*collector = same
+			return nil
 		}
 	}
-	return m, errors.Join(problems...)
+	return err
 }

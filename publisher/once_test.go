@@ -1,11 +1,13 @@
 package publisher_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"outlook-connector/internal/fault"
 	"outlook-connector/publisher"
 )
 
@@ -19,6 +21,16 @@ func exactly(t *testing.T, entity string) (*world, *publisher.Worker) {
 	return w, w.worker(t, with(def))
 }
 
+// onSend answers the requests to send a draft in the place of the mailbox.
+func (w *world) onSend(answer func(publisher.Call) (publisher.Answer, error)) {
+	w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
+		if call.Operation.ID == "mail.message.send" {
+			return answer(call)
+		}
+		return w.box.do(call)
+	}
+}
+
 // TestADraftThatIsNotFoundAtFirstIsSentAllTheSame is about Exchange, which for some
 // seconds does not find what it has just made.
 func TestADraftThatIsNotFoundAtFirstIsSentAllTheSame(t *testing.T) {
@@ -26,13 +38,12 @@ func TestADraftThatIsNotFoundAtFirstIsSentAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, worker := exactly(t, "mail.message.sendMail")
 		refused := 0
-		w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
-			if call.Operation.ID == "mail.message.send" && refused < 2 {
-				refused++
+		w.onSend(func(call publisher.Call) (publisher.Answer, error) {
+			if refused++; refused <= 2 {
 				return refusedItem()
 			}
 			return w.box.do(call)
-		}
+		})
 		deliverUntilAck(t, worker, message("p", aMail))
 		if o := w.outcome(t); o.Outcome != "done" || w.box.sent != 1 {
 			t.Errorf("outcome %+v, %d mails sent", o, w.box.sent)
@@ -45,12 +56,9 @@ func TestADraftThatStaysUnknownIsNobodysFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, worker := exactly(t, "mail.message.sendMail")
-		w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
-			if call.Operation.ID == "mail.message.send" {
-				return refusedItem()
-			}
-			return w.box.do(call)
-		}
+		w.onSend(func(publisher.Call) (publisher.Answer, error) {
+			return refusedItem()
+		})
 		deliverUntilAck(t, worker, message("p", aMail))
 		if o := w.outcome(t); o.Outcome != "uncertain" || len(w.letters) != 1 {
 			t.Errorf("outcome %+v, %d letters", o, len(w.letters))
@@ -62,21 +70,30 @@ func TestAMailThatOutlookRefusesLeavesNoDraft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, worker := exactly(t, "mail.message.sendMail")
-		w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
-			if call.Operation.ID == "mail.message.send" {
-				return publisher.Answer{Status: 400}, refusedFor("ErrorInvalidRecipients")
-			}
-			return w.box.do(call)
-		}
+		w.onSend(func(publisher.Call) (publisher.Answer, error) {
+			return publisher.Answer{Status: 400}, refusedFor("ErrorInvalidRecipients")
+		})
 		deliverUntilAck(t, worker, message("p", aMail))
 		o := w.outcome(t)
 		if o.Outcome != "failed" || o.Error.Code != "ErrorInvalidRecipients" {
 			t.Errorf("outcome %+v", o)
 		}
-		for _, it := range w.box.items {
-			if it.kind == "draft" {
-				t.Errorf("the draft %s stays behind", it.id)
-			}
+		if w.box.drafts() != 0 {
+			t.Error("the draft stays behind")
+		}
+	})
+}
+
+func TestAMailThatIsGivenUpLeavesNoDraft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, worker := exactly(t, "mail.message.sendMail")
+		w.onSend(func(publisher.Call) (publisher.Answer, error) {
+			return publisher.Answer{Status: 429}, &fault.Error{Kind: fault.Retry, After: time.Hour, Err: errors.New("429")}
+		})
+		deliverUntilAck(t, worker, message("p", aMail))
+		if o := w.outcome(t); o.Outcome != "failed" || o.Error.Code != "gave_up" || w.box.drafts() != 0 {
+			t.Errorf("outcome %+v, %d drafts stay behind", o, w.box.drafts())
 		}
 	})
 }
@@ -200,14 +217,11 @@ func TestAThrownAwayDraftIsNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, worker := exactly(t, "mail.message.sendMail")
 		sends := 0
-		w.answer = func(_ int, call publisher.Call) (publisher.Answer, error) {
-			if call.Operation.ID == "mail.message.send" {
-				sends++
-				w.box.items["draft1"].folder = "deleteditems"
-				return publisher.Answer{Status: 504}, noAnswer()
-			}
-			return w.box.do(call)
-		}
+		w.onSend(func(publisher.Call) (publisher.Answer, error) {
+			sends++
+			w.box.items["draft1"].folder = "deleteditems"
+			return publisher.Answer{Status: 504}, noAnswer()
+		})
 		deliverUntilAck(t, worker, message("p", aMail))
 		if o := w.outcome(t); o.Outcome != "uncertain" || sends != 1 {
 			t.Errorf("outcome %+v after %d requests to send", o, sends)

@@ -78,12 +78,16 @@ type Publisher struct {
 	// Settle is how long a request of unknown end is left alone before its effect
 	// is looked for; zero means [DefaultSettle].
 	Settle time.Duration
-	// InFlight is how many commands of this publisher the worker has in hand at
-	// a time; zero means [DefaultInFlight].
+	// InFlight is how many requests of this publisher the worker has at Graph at a
+	// time; zero means [DefaultInFlight]. Up to four times as many commands are in
+	// hand, see [Worker.InHand].
 	InFlight int
 	// ImmutableIDs asks for ids that items keep when they are moved, which are
 	// those of the events. https://learn.microsoft.com/graph/outlook-immutable-id
 	ImmutableIDs bool
+	// Batch lets requests that may be made again go to Graph together with those of
+	// other commands ([Call.Batch]).
+	Batch bool
 	Policy
 }
 
@@ -99,6 +103,8 @@ type Options struct {
 	Journal  Journal
 	Outcomes Outcomes
 	Slots    Slots
+	// Audit is the record of who had what done; nil means that there is none.
+	Audit Audit
 	// Blobs is the object store; nil means that bodies are in messages only.
 	Blobs Blobs
 	// Files and Uploads are the way of large attachments; nil: there is none.
@@ -123,9 +129,10 @@ type Options struct {
 func New(o Options) (*Worker, error) {
 	w := &Worker{
 		catalog:       o.Catalog,
-		outlook:       o.Outlook,
+		outlook:       counted{o.Outlook},
 		journal:       o.Journal,
 		outcomes:      o.Outcomes,
+		audit:         o.Audit,
 		slots:         o.Slots,
 		replyPrefixes: append([]string{"_INBOX."}, o.ReplyPrefixes...),
 		log:           o.Log,
@@ -154,7 +161,11 @@ func New(o Options) (*Worker, error) {
 			return rand.N(most + 1)
 		}
 	}
-	w.uploader = newUploader(Options{Catalog: w.catalog, Outlook: w.outlook, Slots: w.slots, Jitter: w.jitter}, o.Uploads, o.Files)
+	var uploads Uploads
+	if o.Uploads != nil {
+		uploads = countedUploads{o.Uploads}
+	}
+	w.uploader = newUploader(Options{Catalog: w.catalog, Outlook: w.outlook, Slots: w.slots, Jitter: w.jitter}, uploads, o.Files)
 	for _, p := range o.Publishers {
 		def, err := newDefinition(p)
 		if err != nil {
@@ -194,7 +205,7 @@ type definition struct {
 	any     bool                          // any mailbox
 	base    request                       // its defaults
 	blobs   Blobs                         // nil: none
-	free    chan struct{}                 // room for InFlight commands
+	gates   gates                         // what is under way
 }
 
 func newDefinition(p Publisher) (*definition, error) {
@@ -253,7 +264,7 @@ func newDefinition(p Publisher) (*definition, error) {
 	if d.GiveUpAfter < 0 || d.InFlight < 0 || d.Settle < 0 {
 		problem("give_up_after, settle and in_flight must not be negative")
 	}
-	d.free = make(chan struct{}, max(d.InFlight, 1))
+	d.gates = newGates(d.InFlight)
 	var err error
 	if d.base, err = defaultsOf(p); err != nil {
 		problems = append(problems, err)

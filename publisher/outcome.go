@@ -39,7 +39,7 @@ type Outcome struct {
 	// the answer tells.
 	ItemID            string `json:"item_id,omitempty"`
 	InternetMessageID string `json:"internet_message_id,omitempty"`
-	// AlreadyGone says that what was to be deleted was not there.
+	// AlreadyGone says that what was to be deleted or cancelled was not there.
 	AlreadyGone bool `json:"already_gone,omitempty"`
 	// Found says that the last answer was lost, and the effect seen in the mailbox.
 	Found bool `json:"found,omitempty"`

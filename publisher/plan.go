@@ -173,6 +173,7 @@ func (w *Worker) complete(p *plan, def *definition, r request) error {
 		Template:  target.Template,
 		Header:    headers,
 		Body:      content.data, ContentType: content.contentType,
+		Batch: def.Batch && p.op.Batches(),
 	}
 	return nil
 }

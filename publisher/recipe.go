@@ -17,7 +17,8 @@ import (
 //
 // With [AtMostOnce] and [AtLeastOnce] each operation is the one request that its
 // message asks for. With [ExactlyOnce] the operation's class ([catalog.Class])
-// chooses the recipe: recipe_mail.go has the mails, recipe_item.go the rest.
+// chooses the recipe: recipe_mail.go has the mails, the other files named recipe_ have
+// the rest by what is done: make, change, place, attach, answer.
 
 // doubt is what may be done with a request of which nobody knows whether it had
 // its effect.
@@ -151,6 +152,14 @@ func direct(p *plan, call Call) *recipe {
 	return &recipe{steps: []step{s}}
 }
 
+// once is a recipe of one request that is looked after.
+func once(p *plan, find func(context.Context, *seeker) (finding, error)) *recipe {
+	return &recipe{steps: []step{{
+		name: stepDirect, doubt: look, find: find, again: true, twice: true,
+		call: func(record) (Call, error) { return p.call, nil },
+	}}}
+}
+
 // repeatable reports whether an operation leaves things the second time as it did
 // the first, for everybody: what sets properties to given values, and what
 // deletes by an id. The change of an event is none of them: its guests are told
@@ -163,10 +172,6 @@ func repeatable(op *catalog.Operation) bool {
 		return false
 	}
 }
-
-// goneIsDone reports whether an item that is not there is what the operation
-// wanted.
-func goneIsDone(op *catalog.Operation) bool { return op.Class() == catalog.B1 }
 
 // exact is the recipe that a class has for exactly once, nil where it has none:
 // what is then promised is what one request can.
@@ -235,6 +240,25 @@ func (w *Worker) request(p *plan, id string, path, query map[string]string, body
 	return p.other(op, path, query, body)
 }
 
+// changed is the command's request with a change to the JSON object that it brings;
+// without ok it brings none.
+func (p *plan) changed(change func(object) error) (call Call, ok bool) {
+	if p.call.ContentType != "" {
+		return Call{}, false
+	}
+	body, err := readObject(p.call.Body)
+	if err != nil || change(body) != nil {
+		return Call{}, false
+	}
+	text, err := body.text()
+	if err != nil {
+		return Call{}, false
+	}
+	call = p.call
+	call.Body = text
+	return call, true
+}
+
 // other is a request to another operation on behalf of the same command.
 func (p *plan) other(op *catalog.Operation, path, query map[string]string, body []byte) (Call, error) {
 	params := p.call.Params
@@ -280,4 +304,28 @@ func (w *Worker) sibling(op *catalog.Operation, list bool) *catalog.Operation {
 		return nil
 	}
 	return found
+}
+
+// pathValue is a path parameter of the command in whatever spelling it was given.
+func pathValue(p *plan, name string) string {
+	target, err := p.op.Build(p.call.Params)
+	if err != nil {
+		return ""
+	}
+	return target.Params[name]
+}
+
+// lastOnly are the path parameters of a request for the item alone, without the
+// folders in which it was.
+func lastOnly(p *plan) map[string]string {
+	target, err := p.op.Build(p.call.Params)
+	if err != nil {
+		return p.call.Params.Path
+	}
+	for _, name := range []string{paramMessage, paramFolder} {
+		if value, ok := target.Params[name]; ok {
+			return map[string]string{name: value}
+		}
+	}
+	return p.call.Params.Path
 }

@@ -179,6 +179,16 @@ func (w *Worker) sendStep(p *plan) step {
 	}
 }
 
+// giveUp ends a command whose time is over, and takes back a draft of its own that
+// nobody will send.
+func (j *job) giveUp(ctx context.Context, p *plan, r *recipe, end ending) (Verdict, bool) {
+	v, ok := j.finish(ctx, end)
+	if ok && end.state == stateFailed && r.owned && j.rec.Draft && j.rec.Item != "" {
+		(&turn{job: j, p: p, r: r}).discard(ctx, j.rec.Item)
+	}
+	return v, ok
+}
+
 // findMail looks for the mail that carries the command's marker: sent, or still a
 // draft.
 func findMail(ctx context.Context, s *seeker) (finding, error) {
@@ -229,6 +239,13 @@ func (s *seeker) mails(ctx context.Context, filter string) ([]mailFound, error) 
 	if err != nil {
 		return nil, err
 	}
-	var page struct{ Value []mailFound }
-	return page.Value, s.read(ctx, call, &page)
+	var all []mailFound
+	_, err = s.among(ctx, call, func(text []byte) bool {
+		var mail mailFound
+		if json.Unmarshal(text, &mail) == nil {
+			all = append(all, mail)
+		}
+		return false
+	})
+	return all, err
 }

@@ -65,6 +65,9 @@ type record struct {
 	Looked int `json:"looked,omitempty"`
 	// Plain says that the recipe is the one for a client that may not do the other.
 	Plain bool `json:"plain,omitempty"`
+	// Mark is what the markers are made of where it is not the record's own key: the
+	// command sends another one again.
+	Mark string `json:"mark,omitempty"`
 	// Upload is how far the large attachments are.
 	Upload json.RawMessage `json:"upload,omitempty"`
 	// Open says that an earlier attempt may have had its effect.

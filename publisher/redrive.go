@@ -18,6 +18,10 @@ import (
 // headerRedriveOf names the command that a message sends again.
 const headerRedriveOf = "Outlook-Redrive-Of"
 
+// headerRedriveUncertain is the ledger's key of the uncertain command that a message
+// sends again as it was: its effect is looked for first.
+const headerRedriveUncertain = "Outlook-Redrive-Uncertain"
+
 // Redrive is a dead command as it is sent again.
 type Redrive struct {
 	// Of is the id of the command that died first, N counts its redrives from 1.
@@ -27,6 +31,9 @@ type Redrive struct {
 	// nor what belonged to the first message alone.
 	Header map[string][]string
 	Data   []byte
+
+	uncertain string // the ledger's key of the first message where it ended so
+	text      []byte // of the first message
 }
 
 // Redrive returns the message of a dead letter as it can be sent again. It is
@@ -41,6 +48,9 @@ func (l DeadLetter) Redrive() (Redrive, error) {
 	if len(l.Data) == 0 {
 		r.Data = l.DataBase64
 	}
+	if r.text = r.Data; l.Outcome.Outcome == string(stateUncertain) {
+		r.uncertain = l.Key
+	}
 	if l.Reason == "key_reused" {
 		// The id is another command's, whose redrives have the keys that it gives.
 		r.Of = l.Stream + "-" + strconv.FormatUint(l.Sequence, 10)
@@ -53,7 +63,7 @@ func (l DeadLetter) Redrive() (Redrive, error) {
 		}
 	}
 	for name, list := range l.Headers {
-		if len(name) < 5 || !strings.EqualFold(name[:5], "Nats-") {
+		if (len(name) < 5 || !strings.EqualFold(name[:5], "Nats-")) && !strings.EqualFold(name, headerRedriveUncertain) {
 			r.Header[name] = list
 		}
 	}
@@ -69,10 +79,14 @@ func (r Redrive) ResultID() string { return ResultID(r.Key()) }
 // LedgerKey is the key of its ledger record.
 func (r Redrive) LedgerKey(publisher string) string { return publisher + "." + r.ResultID() }
 
-// Sealed returns the headers with the key and the link to the first command.
+// Sealed returns the headers with the key and the link to the first command. Where
+// that is uncertain and nothing of its text was changed, its effect is looked for.
 func (r Redrive) Sealed() map[string][]string {
 	header := maps.Clone(r.Header)
 	header[headerMsgID], header[headerRedriveOf] = []string{r.Key()}, []string{r.Of}
+	if r.uncertain != "" && bytes.Equal(r.Data, r.text) {
+		header[headerRedriveUncertain] = []string{r.uncertain}
+	}
 	return header
 }
 

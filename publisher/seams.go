@@ -53,6 +53,11 @@ type Call struct {
 	// what it is; "" means a JSON object.
 	Body        []byte
 	ContentType string
+	// Batch says that the request may go to Graph in one HTTP request with others of
+	// the client: the publisher wants it, and [catalog.Operation.Batches]. Its end is
+	// told as if it had gone alone. How many of these are made at a time is for
+	// Outlook to bound, by [AtGraph]: several are one request.
+	Batch bool
 	// RequestID is to be sent as client-request-id, which Graph writes down for
 	// support (https://learn.microsoft.com/graph/best-practices-concept). It is
 	// new for each attempt and says nothing about repetition.

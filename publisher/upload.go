@@ -117,6 +117,10 @@ type uploadState struct {
 	// URL is the address of its session, Next how far it was when this was written.
 	URL  secretText `json:"url,omitzero"`
 	Next int64      `json:"next,omitempty"`
+	// Open is when a request was made last, of the attachment At, that may still have
+	// its effect; zero: there is none. Looked is how often it was not there since.
+	Open   time.Time `json:"open,omitzero"`
+	Looked int       `json:"looked,omitempty"`
 }
 
 // secretText is a secret that is stored, where [seal.Secret] would store a word
@@ -153,6 +157,9 @@ type uploadWork struct {
 	state uploadState
 	// save writes the state into the ledger. An error ends the work.
 	save func(ctx context.Context, s uploadState) error
+	// settle is how long a request of unknown end is left alone before its effect is
+	// looked for.
+	settle time.Duration
 	// deadline is that of [Call].
 	deadline func() time.Time
 	log      *slog.Logger
@@ -182,6 +189,7 @@ type upload struct {
 	uploadWork
 	saved time.Time
 	last  Answer // of the last request
+	whole bool   // the session may have all of the file
 }
 
 // all adds the attachments of a command to its item, in their order, each once,
@@ -318,6 +326,7 @@ func (u *upload) attach(ctx context.Context, a *attachment) error {
 	}
 	for range mostSessions {
 		if u.state.URL.Secret == "" {
+			u.whole = false
 			if err := u.open(ctx, a); err != nil {
 				return err
 			}
@@ -326,10 +335,9 @@ func (u *upload) attach(ctx context.Context, a *attachment) error {
 		if !errors.Is(err, errGone) {
 			return err
 		}
-		if done, err := u.there(ctx, a); done || err != nil {
+		if done, err := u.goneThere(ctx, a); done || err != nil {
 			return err
 		}
-		u.state.URL, u.state.Next = secretText{}, 0
 	}
 	return fault.New(fault.Retry, "attachment %d: %w, %d times", u.state.At, errGone, mostSessions).WithCode("upload_gone")
 }
@@ -340,12 +348,12 @@ var errGone = errors.New("the upload session is gone")
 // resume asks a session of an earlier run how far it is.
 func (u *upload) resume(ctx context.Context, a *attachment) (done bool, err error) {
 	if u.state.URL.Secret == "" {
-		return u.there(ctx, a)
+		return u.settledThere(ctx, a)
 	}
 	switch next, done, err := u.ask(ctx, a); {
 	case errors.Is(err, errGone):
-		u.state.URL, u.state.Next = secretText{}, 0
-		return u.there(ctx, a)
+		u.whole = true // for all that is known
+		return u.goneThere(ctx, a)
 	case err != nil || done:
 		return done, err
 	default:

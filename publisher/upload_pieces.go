@@ -30,8 +30,11 @@ func (u *upload) pieces(ctx context.Context, a *attachment) error {
 		if err != nil {
 			return err
 		}
-		progress, err := u.put(ctx, Piece{From: u.state.Next, Size: a.Size, Data: data})
 		end := u.state.Next + int64(len(data))
+		progress, err := u.put(ctx, Piece{From: u.state.Next, Size: a.Size, Data: data})
+		if status := progress.Answer.Status; err != nil && end == a.Size && !gone(status) {
+			u.whole = true
+		}
 		switch {
 		case err == nil && progress.Done:
 			return u.ended(a, end, progress)
@@ -184,12 +187,7 @@ func (u *upload) post(ctx context.Context, a *attachment) error {
 	var body bytes.Buffer
 	for try := 1; ; try++ {
 		if u.state.Begun {
-			if done, err := u.there(ctx, a); done || err != nil {
-				return err
-			}
-		} else {
-			u.state.Begun = true
-			if err := u.write(ctx); err != nil {
+			if done, err := u.settledThere(ctx, a); done || err != nil {
 				return err
 			}
 		}
@@ -197,6 +195,10 @@ func (u *upload) post(ctx context.Context, a *attachment) error {
 			if err := writeAttachment(ctx, &body, u.files, a, u.kind.odata); err != nil {
 				return err
 			}
+		}
+		u.state.Begun = true
+		if err := u.leaveOpen(ctx); err != nil {
+			return err
 		}
 		answer, err := u.do(ctx, u.kind.create, nil, body.Bytes())
 		switch {
@@ -208,7 +210,11 @@ func (u *upload) post(ctx context.Context, a *attachment) error {
 			if err := u.bearable(ctx, 0, err); err != nil {
 				return fmt.Errorf("attachment %d: %w", u.state.At, err)
 			}
+			if ambiguous(fault.Of(err)) {
+				return u.later(ctx, max(u.settle, fault.Of(err).After), err)
+			}
 		}
+		u.state.Open = time.Time{}
 		if try >= mostTries {
 			return fmt.Errorf("attachment %d, %d times: %w", u.state.At, try, err)
 		}
@@ -216,6 +222,54 @@ func (u *upload) post(ctx context.Context, a *attachment) error {
 			return err
 		}
 	}
+}
+
+// leaveOpen writes down that a request is about to be made which may have its effect
+// whatever comes back.
+func (u *upload) leaveOpen(ctx context.Context) error {
+	u.state.Open, u.state.Looked = time.Now().UTC(), 0
+	return u.write(ctx)
+}
+
+// settledThere is [upload.there] once what may be under way has settled: Exchange may
+// still be at work on a request that it answered with 504. That it is not there
+// counts the second time.
+func (u *upload) settledThere(ctx context.Context, a *attachment) (bool, error) {
+	if u.state.Open.IsZero() {
+		return u.there(ctx, a)
+	}
+	if wait := time.Until(u.state.Open.Add(u.settle)); wait > 0 {
+		return false, u.later(ctx, wait, errors.New("what became of it is still to be seen"))
+	}
+	if done, err := u.there(ctx, a); done || err != nil {
+		return done, err
+	}
+	if u.state.Looked+1 < looks {
+		u.state.Open, u.state.Looked = time.Now().UTC(), u.state.Looked+1
+		return false, u.later(ctx, u.settle, errors.New("it is not there yet"))
+	}
+	u.state.Open, u.state.Looked = time.Time{}, 0
+	return false, nil
+}
+
+// goneThere is [upload.there] where a session is gone that may have ended with the
+// whole file: what ends a moment ago may be shown later.
+func (u *upload) goneThere(ctx context.Context, a *attachment) (bool, error) {
+	u.state.URL, u.state.Next = secretText{}, 0
+	done, err := u.there(ctx, a)
+	if done || err != nil || !u.whole {
+		return done, err
+	}
+	u.state.Open, u.state.Looked = time.Now().UTC(), 0
+	return false, u.later(ctx, u.settle, errGone)
+}
+
+// later gives the command back until an attachment is looked for.
+func (u *upload) later(ctx context.Context, wait time.Duration, err error) error {
+	if err := u.write(ctx); err != nil {
+		return err
+	}
+	return &fault.Error{Kind: fault.Retry, After: wait, Code: "upload_settles", Err: fmt.Errorf("attachment %d: %w", u.state.At, err)}
 }
 
 // listed is an attachment of the item.
@@ -227,17 +281,29 @@ type listed struct {
 
 // list returns the attachments that the item has.
 func (u *upload) list(ctx context.Context) ([]listed, error) {
-	answer, err := u.young(ctx, u.kind.list, map[string]string{"$select": "id,name,size", "$top": "999"}, nil)
-	if err != nil {
-		return nil, fmt.Errorf("list attachments: %w", err)
+	query := map[string]string{"$select": "id,name,size", "$top": "999"}
+	var all []listed
+	for range mostPages {
+		answer, err := u.young(ctx, u.kind.list, query, nil)
+		if err != nil {
+			return nil, fmt.Errorf("list attachments: %w", err)
+		}
+		var found struct {
+			Value []listed `json:"value"`
+			Next  string   `json:"@odata.nextLink"`
+		}
+		if err := json.Unmarshal(answer.Body, &found); err != nil {
+			return nil, fault.New(fault.Retry, "list attachments: %w", err).WithCode("bad_body")
+		}
+		all = append(all, found.Value...)
+		if found.Next == "" {
+			break
+		}
+		if query, err = linkQuery(found.Next); err != nil {
+			return nil, fault.New(fault.Retry, "list attachments: the link to the next page: %w", err).WithCode("bad_body")
+		}
 	}
-	var found struct {
-		Value []listed `json:"value"`
-	}
-	if err := json.Unmarshal(answer.Body, &found); err != nil {
-		return nil, fault.New(fault.Retry, "list attachments: %w", err).WithCode("bad_body")
-	}
-	return found.Value, nil
+	return all, nil
 }
 
 // there reports whether the attachment is there that is under way.

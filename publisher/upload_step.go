@@ -104,6 +104,9 @@ func (u *uploader) work(ctx context.Context, t *turn, p *plan, big []attachment)
 	if prefer := p.call.Header["Prefer"]; prefer != "" {
 		in.header = map[string]string{"Prefer": prefer}
 	}
+	if t.def != nil {
+		in.settle = t.def.Settle
+	}
 	if place.self {
 		target, err := p.op.Build(p.call.Params)
 		if err != nil {

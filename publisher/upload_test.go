@@ -170,6 +170,62 @@ func playFaults(t *testing.T, seed uint64) {
 	}
 }
 
+// TestAnAttachmentOfUnknownEndIsLeftToSettle: Exchange may still be at work on what it
+// answered with 504, and shows it later.
+func TestAnAttachmentOfUnknownEndIsLeftToSettle(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, file string
+		match      sandbox.Match
+	}{
+		{"by a request", "middle", sandbox.Match{Method: http.MethodPost, Route: routeAttach}},
+		{"by a session", "large", putMatch()},
+	} {
+		for _, late := range []bool{true, false} {
+			t.Run(fmt.Sprint(tc.name, ", late ", late), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				r.files.put("large", noise(1, leastSession))
+				r.files.put("middle", noise(2, 2_950_000))
+				in := r.work("mail.message.create", blobMail(tc.file))
+				in.settle = time.Hour
+				in.save = func(_ context.Context, s uploadState) error { in.state = stored(t, s); return nil }
+				fault := sandbox.FailAfterEffect(504, "UnknownError")
+				if !late {
+					fault = sandbox.FailBefore(504, "UnknownError", "")
+				}
+				r.box.Control(tc.match, fault)
+				// What is there is not shown yet, and a session that has ended is gone.
+				hidden := r.box.KeepControl(sandbox.Match{Method: http.MethodGet, Route: routeAttach}, sandbox.NotShownYet())
+				rounds := 0
+				for ; rounds < 5; rounds++ {
+					_, _, err := r.process().all(t.Context(), in)
+					if err == nil {
+						break
+					}
+					if codeOf(err) != "upload_settles" {
+						t.Fatal(err)
+					}
+					if rounds == 1 {
+						hidden.Remove()
+					}
+					// Nothing is looked for before its time, which then comes.
+					before := r.calls(http.MethodGet, routeAttach)
+					if _, _, err := r.process().all(t.Context(), in); codeOf(err) != "upload_settles" || r.calls(http.MethodGet, routeAttach) != before {
+						t.Errorf("it does not wait: %v", err)
+					}
+					in.state.Open = in.state.Open.Add(-in.settle)
+				}
+				hidden.Remove()
+				r.wantAttached(in, tc.file)
+				if got, want := r.calls(tc.match.Method, tc.match.Route), map[bool]int{true: 1, false: 2}[late]; got != want {
+					t.Errorf("%d requests, want %d", got, want)
+				}
+			})
+		}
+	}
+}
+
 func TestASessionThatIsGoneIsBegunAnew(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

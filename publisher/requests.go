@@ -1,0 +1,133 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+
+	"outlook-connector/internal/fault"
+)
+
+// What a publisher has under way at a time.
+//
+// in_flight bounds the requests at Graph, and nothing else: while the ledger, the
+// outcome or the acknowledgment of one command is written, Graph can work on
+// another. So more commands than that are in hand. Those of which the ledger says
+// that a request is under way are not many more, though: each of them has to be
+// looked for, or is uncertain, where the worker is killed.
+
+// mostWaiting bounds how many commands are in hand besides those that have a
+// request at Graph.
+const mostWaiting = 256
+
+// InHand is how many commands a publisher has in hand at a time that makes so many
+// requests at a time.
+func InHand(inFlight int) int {
+	inFlight = max(inFlight, 1)
+	return inFlight + min(3*inFlight, mostWaiting)
+}
+
+// gates are the bounds of a publisher.
+type gates struct {
+	hand     chan struct{} // commands in hand
+	begun    chan struct{} // commands between the record that says so and the answer
+	requests chan struct{} // requests at Graph
+}
+
+func newGates(inFlight int) gates {
+	inFlight = max(inFlight, 1)
+	return gates{
+		hand:     make(chan struct{}, InHand(inFlight)),
+		begun:    make(chan struct{}, inFlight+(inFlight+1)/2),
+		requests: make(chan struct{}, inFlight),
+	}
+}
+
+// pass waits until a gate is open. Without ok ctx has ended before.
+func pass(ctx context.Context, gate chan struct{}) (ok bool) {
+	select {
+	case gate <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case gate <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+type gatesKey struct{}
+
+// withGates returns a context whose requests count among those of a publisher.
+func withGates(ctx context.Context, g *gates) context.Context {
+	return context.WithValue(ctx, gatesKey{}, g)
+}
+
+// atGraph waits until one more request may be made, and returns what ends it.
+func atGraph(ctx context.Context) (done func(), err error) {
+	g, ok := ctx.Value(gatesKey{}).(*gates)
+	if !ok {
+		return func() {}, nil
+	}
+	if !pass(ctx, g.requests) {
+		err := fmt.Errorf("not sent: stopped before its turn: %w", context.Cause(ctx))
+		return nil, &fault.Error{Kind: fault.Retry, Code: "not_sent", Err: err}
+	}
+	return func() { <-g.requests }, nil
+}
+
+// AtGraph is for an [Outlook] that makes one request of several calls with
+// [Call.Batch], which are not counted otherwise: it waits until the publisher of the
+// call with this context may make one more, and returns what ends that. An error is
+// marked as those of Do, and means that ctx has ended.
+func AtGraph(ctx context.Context) (done func(), err error) { return atGraph(ctx) }
+
+// counted is an Outlook whose requests are counted.
+type counted struct{ Outlook }
+
+// Do makes a request when one more may be made.
+func (c counted) Do(ctx context.Context, call Call) (Answer, error) {
+	if call.Batch {
+		return c.Outlook.Do(ctx, call)
+	}
+	done, err := atGraph(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer done()
+	return c.Outlook.Do(ctx, call)
+}
+
+// countedUploads are Uploads whose requests are counted.
+type countedUploads struct{ Uploads }
+
+// Put sends a piece when one more request may be made.
+func (c countedUploads) Put(ctx context.Context, s Session, p Piece) (Progress, error) {
+	done, err := atGraph(ctx)
+	if err != nil {
+		return Progress{}, err
+	}
+	defer done()
+	return c.Uploads.Put(ctx, s, p)
+}
+
+// State asks for a session when one more request may be made.
+func (c countedUploads) State(ctx context.Context, s Session) (Progress, error) {
+	done, err := atGraph(ctx)
+	if err != nil {
+		return Progress{}, err
+	}
+	defer done()
+	return c.Uploads.State(ctx, s)
+}
+
+// Cancel ends a session when one more request may be made.
+func (c countedUploads) Cancel(ctx context.Context, s Session) error {
+	done, err := atGraph(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return c.Uploads.Cancel(ctx, s)
+}
