@@ -19,6 +19,7 @@ const callbackPath = "/oauth/callback"
 
 var (
 	namePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	inboxPattern  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	tenantPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
 )
 
@@ -28,6 +29,7 @@ func (d *document) check(c *Config) {
 	d.checkNATS(&c.NATS)
 	d.checkTokenStore(&c.TokenStore)
 	d.checkHTTP(&c.HTTP)
+	d.checkAudit(&c.Audit)
 	if c.Telemetry.OTLPEndpoint != "" {
 		d.checkAddress("telemetry.otlp_endpoint", c.Telemetry.OTLPEndpoint)
 	}
@@ -191,6 +193,9 @@ func (d *document) checkNATS(n *NATS) {
 			d.add("nats.tls", because, "tls belongs to url")
 		}
 	}
+	if n.InboxPrefix != "" && !inboxPattern.MatchString(n.InboxPrefix) {
+		d.add("nats.inbox_prefix", "inbox_prefix: _INBOX_worker", "inbox_prefix: %s cannot be the first word of a subject of ours", d.quote("nats.inbox_prefix", n.InboxPrefix))
+	}
 	if n.TLS != nil && (n.TLS.CertFile == "") != (n.TLS.KeyFile == "") {
 		d.add("nats.tls", "give both or neither", "cert_file and key_file belong together")
 	}
@@ -319,4 +324,11 @@ func hinted(err error, fallback string) string {
 		return hint
 	}
 	return fallback
+}
+
+func (d *document) checkAudit(a *Audit) {
+	const path = "audit.keep"
+	if a.Keep != 0 && a.Keep < 24*hour {
+		d.add(path, "keep: 8760h", "audit: %s is too short for a record: at least 24h, or 0 for ever", d.quote(path, a.Keep.String()))
+	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,10 @@ func (d *document) checkPublisher(path string, p *Publisher, c *Config) {
 			d.quote(path+".in_flight", strconv.Itoa(p.InFlight)))
 	}
 	d.oneOf(path+".delivery", p.Delivery, "at_most_once", "exactly_once", "at_least_once")
+	if ops := p.Operations(); p.Batch && len(ops) > 0 && !slices.ContainsFunc(ops, (*catalog.Operation).Batches) {
+		d.add(path+".batch", "leave batch out", "nothing that this publisher does may go in a batch: only PATCH and DELETE "+
+			"of what may be asked for twice, and nothing that sends mail")
+	}
 	d.checkPublisherLimits(path+".limits", &p.Limits)
 }
 

@@ -19,6 +19,8 @@ type Config struct {
 	Publishers []Publisher `yaml:"publishers"`
 	// The program's own HTTP side: health, metrics, sign-in, status page.
 	HTTP HTTP `yaml:"http"`
+	// The record of who had what done.
+	Audit Audit `yaml:"audit"`
 	// Where traces go.
 	Telemetry Telemetry `yaml:"telemetry"`
 	// How the program logs.
@@ -45,6 +47,8 @@ func (c *Config) setDefaults() {
 	c.NATS.Replicas = 1
 	c.TokenStore.Path = "./data/tokens.db"
 	c.HTTP.Listen = "127.0.0.1:8480"
+	c.Audit.Enabled = true
+	c.Audit.Keep = 8760 * hour
 	c.Log.Level = "info"
 	c.Log.Format = "auto"
 }
@@ -63,6 +67,10 @@ type NATS struct {
 	Context string `yaml:"context,omitempty"`
 	// A .creds file for url.
 	CredentialsFile string `yaml:"credentials_file,omitempty"`
+	// Where answers of NATS come to, for users that may subscribe to little:
+	// _INBOX_worker. Letters, digits, dashes and underscores. Default _INBOX_ and
+	// the prefix, or what the context says.
+	InboxPrefix string `yaml:"inbox_prefix,omitempty" jsonschema:"pattern=^[A-Za-z0-9_-]+$"`
 	// Certificates for url.
 	TLS *ClientTLS `yaml:"tls,omitempty"`
 	// Copies of each stream: 1, 3 or 5; the embedded server has 1. Default 1.
@@ -144,6 +152,18 @@ type ServerTLS struct {
 	CertFile string `yaml:"cert_file" jsonschema:"required"`
 	// The private key of cert_file, PEM.
 	KeyFile string `yaml:"key_file" jsonschema:"required"`
+}
+
+// Audit is the record of who had what done: the end of every command and every
+// change of a grant. "outlook-connector audit verify" checks it.
+type Audit struct {
+	// Whether it is kept. With true a command is not answered before its row is
+	// stored, and none is begun while rows cannot be. Default true.
+	Enabled bool `yaml:"enabled"`
+	// How long a row is kept, at least 24h; 0 is for ever. The stream is made so; a
+	// shorter time later leaves it as it is, because that would throw rows away.
+	// Default 8760h.
+	Keep Duration `yaml:"keep"`
 }
 
 // Telemetry is where traces go.

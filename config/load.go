@@ -37,17 +37,23 @@ type Source struct {
 func Load(path string) (*Config, error) {
 	data, err := readSmallFile(path, maxFile)
 	if err != nil {
-		problem := Problem{
-			File: path, Text: "cannot be read: " + plainCause(err), cause: err,
-			Hint: "--config FILE, with a file that the user that runs outlook-connector can read",
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			problem.Text = "there is no configuration file"
-			problem.Hint = "outlook-connector init writes one, or --config FILE"
-		}
-		return nil, Problems{problem}
+		return nil, Problems{unreadable(path, err)}
 	}
 	return Parse(Source{File: path, Data: data})
+}
+
+// unreadable says why there is no configuration to check.
+func unreadable(path string, err error) Problem {
+	if errors.Is(err, fs.ErrNotExist) {
+		return Problem{
+			File: path, Text: "there is no configuration file", cause: err,
+			Hint: "outlook-connector init writes one, or --config FILE",
+		}
+	}
+	return Problem{
+		File: path, Text: "cannot be read: " + plainCause(err), cause: err,
+		Hint: "--config FILE, with a file that the user that runs outlook-connector can read",
+	}
 }
 
 // Parse checks a configuration that is already in memory. The error is always

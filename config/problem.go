@@ -29,15 +29,19 @@ type Problem struct {
 	cause error
 }
 
+// Place returns "file:line:column", or "file" where there is no place in it.
+func (p Problem) Place() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
 // String returns "file:line:column: text", then the excerpt and "Try: " with
 // the hint on lines of their own, without a line break at the end.
 func (p Problem) String() string {
 	var b strings.Builder
-	b.WriteString(p.File)
-	if p.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
-	}
-	b.WriteString(": " + p.Text)
+	b.WriteString(p.Place() + ": " + p.Text)
 	for line := range strings.Lines(p.Excerpt) {
 		b.WriteString("\n        " + strings.TrimSuffix(line, "\n"))
 	}

@@ -48,9 +48,16 @@ type Publisher struct {
 	// of the events: https://learn.microsoft.com/graph/outlook-immutable-id. Default
 	// true.
 	ImmutableIDs bool `yaml:"immutable_ids"`
+	// Changes and deletions of several commands may go to Graph in one HTTP request
+	// ($batch), where that can do no harm: PATCH and DELETE of what may be asked for
+	// twice, never anything that sends mail. Each command has its own outcome. It
+	// spares connections and requests, not Graph's limits. Default false.
+	Batch bool `yaml:"batch"`
 	// What messages may ask for beside entities and mailboxes.
 	Limits PublisherLimits `yaml:"limits"`
-	// Messages in work at the same time, per worker: 1 to 1024. Default 64.
+	// Requests at Graph at the same time, per worker: 1 to 1024. Up to four times as
+	// many messages (at most 256 more) are in hand meanwhile: they wait for their
+	// turn, or their outcome is being written. Default 64.
 	InFlight int `yaml:"in_flight" jsonschema:"minimum=1,maximum=1024"`
 }
 

@@ -24,6 +24,8 @@ type FeedStatus struct {
 	LastSuccess time.Time
 	// NextPoll is when the feed is due, by whichever worker.
 	NextPoll time.Time
+	// Every is the longest wait between two polls that its schedule has now.
+	Every time.Duration
 	// Polling says that a poll is under way here.
 	Polling bool
 	// Result is how the newest poll ended, in the words of the metric's label.
@@ -167,7 +169,7 @@ func (st *state) status(feed Feed, every time.Duration, now time.Time) FeedStatu
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	status := FeedStatus{
-		Feed: feed, LastPoll: st.lastPoll, LastSuccess: st.lastSuccess, NextPoll: st.next, Polling: st.polling,
+		Feed: feed, LastPoll: st.lastPoll, LastSuccess: st.lastSuccess, NextPoll: st.next, Every: every, Polling: st.polling,
 		Result: st.result, Phase: string(st.phase), Failures: st.failures,
 	}
 	if mark := fault.Of(st.err); mark != nil {

@@ -286,6 +286,8 @@ type world struct {
 	keeper *tokenstore.Keeper
 	logins *tokenstore.Logins
 	out    *syncBuffer // the log
+	// changed is told of changes of grants from the next restart on; it may be nil.
+	changed func(context.Context, tokenstore.GrantChange)
 }
 
 // newWorld returns a keeper of one client; Ann has signed in.
@@ -312,7 +314,7 @@ func (w *world) restart(t *testing.T) {
 	}
 	log := slog.New(slog.NewJSONHandler(w.out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	keeper, err := tokenstore.NewKeeper(tokenstore.KeeperOptions{
-		Vault: w.vault, Clients: []tokenstore.Client{testClient()}, Transport: w.idp, Log: log,
+		Vault: w.vault, Clients: []tokenstore.Client{testClient()}, Transport: w.idp, Changed: w.changed, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

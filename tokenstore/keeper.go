@@ -57,6 +57,9 @@ type KeeperOptions struct {
 	Epoch func() (uint64, error)
 	// Tracer makes a span of each token request; nil is off.
 	Tracer trace.Tracer
+	// Changed is told of what happened to a grant, by whoever caused it: it must
+	// return at once. Nil: nobody is told.
+	Changed func(ctx context.Context, change GrantChange)
 	// Metrics and Log may be nil.
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -68,6 +71,7 @@ type Keeper struct {
 	vault    Vault
 	epoch    func() (uint64, error)
 	newest   uint64 // the newest epoch in the vault at the beginning
+	changed  func(ctx context.Context, change GrantChange)
 	metrics  *Metrics
 	log      *slog.Logger
 	holdings map[string]*holding
@@ -136,6 +140,9 @@ func NewKeeper(o KeeperOptions) (*Keeper, error) {
 	k := &Keeper{
 		vault: o.Vault, metrics: cmp.Or(o.Metrics, NewMetrics(nil)), log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		holdings: make(map[string]*holding, len(clients)),
+	}
+	if k.changed = o.Changed; k.changed == nil {
+		k.changed = func(context.Context, GrantChange) {}
 	}
 	for _, grant := range grants {
 		k.newest = max(k.newest, grant.Epoch)
@@ -297,6 +304,7 @@ func (k *Keeper) Adopt(ctx context.Context, grant Grant) error {
 	h.install(&grant)
 	h.mu.Unlock()
 	k.metrics.expires(grant.Client, grant.Expiry)
+	k.changed(ctx, grant.change(GrantSignedIn))
 	k.log.InfoContext(ctx, "grant saved", "client", grant.Client, "account", grant.Account.UPN, "tenant", grant.Account.Tenant,
 		"replaces", earlier != nil, "refreshable", grant.Refresh != "")
 	if grant.Refresh == "" && !h.client.appOnly() {
@@ -335,8 +343,12 @@ func (k *Keeper) Logout(ctx context.Context, client string) error {
 	}
 	h.mu.Lock()
 	_ = h.nextGeneration() // what it was is noted
+	earlier := h.grant
 	h.install(nil)
 	h.mu.Unlock()
+	if earlier != nil {
+		k.changed(ctx, earlier.change(GrantSignedOut))
+	}
 	k.metrics.expires(client, time.Time{})
 	k.log.InfoContext(ctx, "grant removed", "client", client)
 	return nil

@@ -85,7 +85,7 @@ func (s *Shared) openStore(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
-	ko := KeeperOptions{Vault: store, Clients: s.o.Clients, Transport: s.o.Transport, Tracer: s.o.Tracer, Metrics: s.o.Metrics, Log: s.log}
+	ko := KeeperOptions{Vault: store, Clients: s.o.Clients, Transport: s.o.Transport, Tracer: s.o.Tracer, Changed: s.o.Changed, Metrics: s.o.Metrics, Log: s.log}
 	if s.lease != nil {
 		ko.Epoch = s.lease.Epoch
 	}

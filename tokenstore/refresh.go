@@ -240,6 +240,11 @@ func (k *Keeper) refused(ctx context.Context, h *holding, grant *Grant, claims s
 		k.note(ctx, h, grant, func(next *Grant) {
 			next.State, next.Reason, next.Claims = StateNeedsReauth, r.code, seal.Secret(cmp.Or(r.claims, claims))
 		})
+		if grant != nil && grant.State != StateNeedsReauth {
+			ended := grant.change(GrantEnded)
+			ended.Reason = r.code
+			k.changed(ctx, ended)
+		}
 	}
 	h.mu.Lock()
 	h.hush(now.Add(failure.After), failure)

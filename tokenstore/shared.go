@@ -48,6 +48,8 @@ type SharedOptions struct {
 	Transport http.RoundTripper
 	// Tracer makes a span of each token request; nil is off.
 	Tracer trace.Tracer
+	// Changed is told of changes of grants in this process; see [KeeperOptions].
+	Changed func(ctx context.Context, change GrantChange)
 	// Metrics and Log may be nil.
 	Metrics *Metrics
 	Log     *slog.Logger
