@@ -1,8 +1,10 @@
 package worker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"outlook-connector/internal/sandbox"
+	"outlook-connector/worker"
 )
 
 // TestAGrantWakesTheFeedsThatWaitForIt: a feed without a grant is looked at once
@@ -131,5 +134,26 @@ func TestStopEndsWithItsContext(t *testing.T) {
 	}
 	if role := r.Status(t.Context()).TokenRole; role != "stopped" {
 		t.Errorf("the token store's role is %s", role)
+	}
+}
+
+// TestAWorkerSaysOnceThatItStopped: whoever stops it again, as the failure of
+// another part does, learns nothing from a second line.
+func TestAWorkerSaysOnceThatItStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var log bytes.Buffer
+	r := w.make(w.config(setting{}), func(o *worker.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	r.stop()
+	if strings.Contains(log.String(), "worker stopped") {
+		t.Errorf("a worker that was not started says that it stopped:\n%s", &log)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	r.stop()
+	if n := strings.Count(log.String(), "worker stopped"); n != 1 {
+		t.Errorf("it says %d times that it stopped:\n%s", n, &log)
 	}
 }

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"time"
+
 	"outlook-connector/config"
 	"outlook-connector/internal/graph"
 	"outlook-connector/publisher"
@@ -9,11 +11,14 @@ import (
 
 // OutlookOf is Graph as the publisher of a worker sees it, for a publisher that a
 // test drives by a clock of its own: a worker's waits a minute before it looks for
-// what came of a request.
-func OutlookOf(c *config.Config, tokens tokenstore.Source, o Options) (out publisher.Outlook, stop func(), err error) {
+// what came of a request. It waits for an answer as long as patience says; zero is
+// as a worker does.
+func OutlookOf(c *config.Config, tokens tokenstore.Source, o Options, patience time.Duration) (out publisher.Outlook, stop func(), err error) {
 	made := outlook{clients: make(map[string]*graph.Client, len(c.Clients)), tokens: tokens}
 	for i := range c.Clients {
-		client, err := NewGraphClient(&c.Clients[i], tokens, o)
+		settings := graphOptions(&c.Clients[i], tokens, o)
+		settings.HTTP.Timeout = patience
+		client, err := graph.New(settings)
 		if err != nil {
 			made.close()
 			return nil, nil, err

@@ -172,17 +172,17 @@ func TestWhileGraphIsAwayTheFeedSaysSo(t *testing.T) {
 	dir, address := t.TempDir(), freeAddress(t)
 	w := newWorld(t, sandbox.StoreDir(dir), sandbox.Listen(address))
 	r := w.start(w.config(setting{})).signedIn().primed()
-	if c := r.condition("feeds"); !c.OK {
+	if c := r.condition("feeds/contoso"); !c.OK {
 		t.Errorf("condition %+v while all is well", c)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the condition to fail", func() bool { return !r.condition("feeds").OK })
+	until(t, "the condition to fail", func() bool { return !r.condition("feeds/contoso").OK })
 	// Not before: a request on a connection of which nobody has noticed that it
 	// is closed has an unknown effect.
 	waiting := r.publish("send-mail", nil, mail("while Graph is away"))
-	c := r.condition("feeds")
+	c := r.condition("feeds/contoso")
 	if c.Severity != health.Degraded || !strings.Contains(c.Cause, "inbox/me") || !strings.Contains(c.Cause, "refused") {
 		t.Errorf("condition %+v", c)
 	}
@@ -205,7 +205,7 @@ func TestWhileGraphIsAwayTheFeedSaysSo(t *testing.T) {
 	if got := subjectsOf(r.events(1)); got[0] != "Graph is back" {
 		t.Errorf("events %q", got)
 	}
-	until(t, "the condition to clear", func() bool { return r.condition("feeds").OK })
+	until(t, "the condition to clear", func() bool { return r.condition("feeds/contoso").OK })
 	if got := r.done(waiting); got.Attempts < 2 || len(w.sent()) != 1 {
 		t.Errorf("outcome %+v, sent %q", got, w.sent())
 	}

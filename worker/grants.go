@@ -108,12 +108,13 @@ func some(list []string) string {
 // permissionProblem is the condition of a client's permissions: it fails before
 // Graph says 403.
 func (w *Worker) permissionProblem(name string) error {
-	client := w.o.Config.Client(name)
+	c := w.Config()
+	client := c.Client(name)
 	for _, t := range w.tokens.Status().Clients {
 		if t.Client != name || client == nil || t.Condition == tokenstore.ConditionNoGrant || t.Condition == tokenstore.ConditionNeedsReauth {
 			continue
 		}
-		if problem := permissionsOf(w.o.Config, client, t).problem(client); problem != nil {
+		if problem := permissionsOf(c, client, t).problem(client); problem != nil {
 			return problem
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"outlook-connector/internal/index"
 	"outlook-connector/internal/jet"
+	"outlook-connector/internal/telemetry"
 	"outlook-connector/subscriber"
 )
 
@@ -14,7 +15,7 @@ var _ subscriber.Indexes = feedStream{}
 
 // Commit stores events, pieces of the index and cursor in one atomic batch.
 func (s feedStream) Commit(ctx context.Context, c subscriber.Commit) (uint64, error) {
-	page, err := s.page(c)
+	page, err := s.page(ctx, c)
 	if err != nil {
 		return 0, err
 	}
@@ -25,7 +26,7 @@ func (s feedStream) Commit(ctx context.Context, c subscriber.Commit) (uint64, er
 	return seq, err
 }
 
-func (s feedStream) page(c subscriber.Commit) (jet.Page, error) {
+func (s feedStream) page(ctx context.Context, c subscriber.Commit) (jet.Page, error) {
 	names := s.conn.Names()
 	cursor, err := s.cursorSubject(c.Feed)
 	if err != nil {
@@ -39,7 +40,9 @@ func (s feedStream) page(c subscriber.Commit) (jet.Page, error) {
 		}
 		page.Events = make([]jet.Msg, len(c.Events))
 		for i, event := range c.Events {
-			page.Events[i] = jet.Msg{Subject: subject, Header: headerOf(event.Header), Data: event.Body, TTL: event.TTL}
+			header := headerOf(event.Header)
+			telemetry.Inject(ctx, header)
+			page.Events[i] = jet.Msg{Subject: subject, Header: header, Data: event.Body, TTL: event.TTL}
 		}
 	}
 	if page.Segments, err = s.pieces(c.Feed, c.Segments); err != nil {

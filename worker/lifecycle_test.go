@@ -242,7 +242,7 @@ func TestAWorkerWithoutTheRoleHasNoHTTP(t *testing.T) {
 	if feeds := r.Status(t.Context()).Feeds; len(feeds) > 0 {
 		t.Errorf("a worker without the role has feeds: %v", feeds)
 	}
-	if c := r.condition("feeds"); c.Code != "" {
+	if c := r.condition("feeds/contoso"); c.Code != "" {
 		t.Errorf("condition %+v", c)
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"sync"
 	"time"
 
-	"outlook-connector/internal/graph"
 	"outlook-connector/internal/jet"
 	"outlook-connector/publisher"
 )
 
 // lobby is where commands wait that cannot be carried out at once, so that what
 // they wait for costs the others nothing. A command needs one of its publisher's
-// in_flight places and a slot of its mailbox. While it waits for the slot it has
-// no place, neither here nor in the queue it came from; and where too many wait
-// for the same slot it goes back to the server until its turn comes.
+// places, until its requests are over, and a slot of its mailbox. While it waits
+// for the slot it has no place, neither here nor in the queue it came from; and
+// where too many wait for the same slot it goes back to the server until its turn
+// comes.
 type lobby struct {
 	slots doors
 	rooms map[string]*room // by publisher
@@ -26,13 +26,25 @@ type lobby struct {
 type doors interface {
 	// free takes a slot that is free; nil where there is none.
 	free(ctx context.Context, client, mailbox string) (release func())
-	// queue waits for a slot, or says when to come back.
-	queue(ctx context.Context, client, mailbox string) (release func(), wait time.Duration, ok bool)
+	// queue waits until the caller is one of the next, or says when to come back.
+	queue(ctx context.Context, client, mailbox string) (t turn, wait time.Duration, ok bool)
 	// turn says when to come back where nobody may wait; or there is a slot.
 	turn(ctx context.Context, client, mailbox string) (release func(), wait time.Duration, ok bool)
 	// Ready is [publisher.Outlook.Ready].
 	Ready(ctx context.Context, client string) error
 }
+
+// turn is the right to be one of the next in a mailbox, see Turn in package graph.
+type turn interface {
+	Take(ctx context.Context) (release func(), wait time.Duration, ok bool)
+	Leave()
+}
+
+// taken is the turn of who has the slot already.
+type taken struct{ release func() }
+
+func (t taken) Take(context.Context) (func(), time.Duration, bool) { return t.release, 0, true }
+func (t taken) Leave()                                             { t.release() }
 
 func newLobby(slots doors, inFlight map[string]int) *lobby {
 	l := &lobby{slots: slots, rooms: make(map[string]*room, len(inFlight))}
@@ -66,32 +78,40 @@ func (l *lobby) enter(ctx context.Context, name string, m jet.Message, g publish
 	if !glanced || !time.Now().Before(g.GiveUp) {
 		return &pass{room: r}, 0
 	}
-	release := l.slots.free(ctx, g.Client, g.Mailbox)
-	if release == nil && l.slots.Ready(ctx, g.Client) == nil {
-		r.leave()
-		if release, wait = l.waitForSlot(ctx, m, g); release == nil {
-			return nil, min(wait, max(time.Until(g.GiveUp), 0))
-		}
-		if !r.reenter(ctx) {
-			release()
-			return nil, 0
-		}
+	p = &pass{room: r, client: g.Client, mailbox: g.Mailbox}
+	if release := l.slots.free(ctx, g.Client, g.Mailbox); release != nil {
+		p.turn = taken{release}
+		return p, 0
 	}
-	// Without a token there is no slot either; the publisher says what is wrong.
-	return &pass{room: r, client: g.Client, mailbox: g.Mailbox, release: release}, 0
+	if l.slots.Ready(ctx, g.Client) != nil {
+		// Without a token there is no slot either; the publisher says what is wrong.
+		return p, 0
+	}
+	r.leave()
+	if p.turn, wait = l.waitForTurn(ctx, m, g); p.turn == nil {
+		return nil, min(wait, max(time.Until(g.GiveUp), 0))
+	}
+	if !r.reenter(ctx) {
+		p.turn.Leave()
+		return nil, 0
+	}
+	return p, 0
 }
 
-func (l *lobby) waitForSlot(ctx context.Context, m jet.Message, g publisher.Glance) (release func(), wait time.Duration) {
-	take := l.slots.turn
-	if back, ok := m.Aside(); ok {
+func (l *lobby) waitForTurn(ctx context.Context, m jet.Message, g publisher.Glance) (turn, time.Duration) {
+	if back, aside := m.Aside(); aside {
 		defer back()
-		take = l.slots.queue
+		t, wait, ok := l.slots.queue(ctx, g.Client, g.Mailbox)
+		if !ok {
+			return nil, wait
+		}
+		return t, 0
 	}
-	release, wait, ok := take(ctx, g.Client, g.Mailbox)
+	release, wait, ok := l.slots.turn(ctx, g.Client, g.Mailbox)
 	if !ok {
 		return nil, wait
 	}
-	return release, 0
+	return taken{release}, 0
 }
 
 // room has the places of one publisher.
@@ -210,48 +230,58 @@ func (r *room) turn() time.Duration {
 	return wait
 }
 
-// pass is a place, and the slot that a command brings with it.
+// pass is a place, and the turn that a command brings with it: it has its slot, or
+// takes it when all that it needs before the request is done.
 type pass struct {
-	room            *room // nil where there is none
 	client, mailbox string
 
-	mu      sync.Mutex
-	release func() // nil where there is no slot, or it was taken
+	mu   sync.Mutex
+	room *room // nil where there is none, or the place was given back
+	turn turn  // nil where there is none, or it was taken
 }
 
 type passKey struct{}
 
-// with returns a context in which the slot is taken from the pass.
+// with returns a context in which the turn is taken from the pass.
 func (p *pass) with(ctx context.Context) context.Context {
 	return context.WithValue(ctx, passKey{}, p)
 }
 
-// giveBack gives back the place, and the slot where nobody has taken it.
+// giveBack gives back the place, and the turn where nobody has taken it.
 func (p *pass) giveBack() {
-	if release := p.take(); release != nil {
-		release()
+	if t := p.take(); t != nil {
+		t.Leave()
 	}
-	if p.room != nil {
-		p.room.leave()
+	p.leave()
+}
+
+// leave gives back the place.
+func (p *pass) leave() {
+	p.mu.Lock()
+	r := p.room
+	p.room = nil
+	p.mu.Unlock()
+	if r != nil {
+		r.leave()
 	}
 }
 
-func (p *pass) take() func() {
+func (p *pass) take() turn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	release := p.release
-	p.release = nil
-	return release
+	t := p.turn
+	p.turn = nil
+	return t
 }
 
-// takeReserved returns the release of the slot that a command brought with it,
-// or nil.
-func takeReserved(ctx context.Context, client, mailbox string) func() {
+// takeReserved returns the pass of a command with the turn that it brought with
+// it, which is nil where there is none.
+func takeReserved(ctx context.Context, client, mailbox string) (*pass, turn) {
 	p, ok := ctx.Value(passKey{}).(*pass)
 	if !ok || p.client != client || !strings.EqualFold(p.mailbox, mailbox) {
-		return nil
+		return nil, nil
 	}
-	return p.take()
+	return p, p.take()
 }
 
 // mailboxDoors are the slots of the clients.
@@ -267,20 +297,18 @@ func (d mailboxDoors) free(ctx context.Context, client, mailbox string) func() {
 	return c.FreeSlot(ctx, mailbox)
 }
 
-func (d mailboxDoors) queue(ctx context.Context, client, mailbox string) (func(), time.Duration, bool) {
-	return d.ask(ctx, client, mailbox, (*graph.Client).QueueSlot)
-}
-
-func (d mailboxDoors) turn(ctx context.Context, client, mailbox string) (func(), time.Duration, bool) {
-	return d.ask(ctx, client, mailbox, (*graph.Client).TakeSlot)
-}
-
-func (d mailboxDoors) ask(
-	ctx context.Context, client, mailbox string, take func(*graph.Client, context.Context, string) (func(), time.Duration, bool),
-) (func(), time.Duration, bool) {
+func (d mailboxDoors) queue(ctx context.Context, client, mailbox string) (turn, time.Duration, bool) {
 	c, err := d.client(client)
 	if err != nil {
 		return nil, time.Minute, false
 	}
-	return take(c, ctx, mailbox)
+	return c.QueueTurn(ctx, mailbox)
+}
+
+func (d mailboxDoors) turn(ctx context.Context, client, mailbox string) (func(), time.Duration, bool) {
+	c, err := d.client(client)
+	if err != nil {
+		return nil, time.Minute, false
+	}
+	return c.TakeSlot(ctx, mailbox)
 }

@@ -46,7 +46,7 @@ func (s *slotsOf) release(mailbox string) {
 	s.changed = make(chan struct{})
 }
 
-func (s *slotsOf) queue(ctx context.Context, _, mailbox string) (func(), time.Duration, bool) {
+func (s *slotsOf) queue(ctx context.Context, _, mailbox string) (turn, time.Duration, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting[mailbox] >= s.room {
@@ -67,7 +67,7 @@ func (s *slotsOf) queue(ctx context.Context, _, mailbox string) (func(), time.Du
 		}
 	}
 	s.taken[mailbox]++
-	return sync.OnceFunc(func() { s.release(mailbox) }), 0, true
+	return taken{sync.OnceFunc(func() { s.release(mailbox) })}, 0, true
 }
 
 func (s *slotsOf) turn(context.Context, string, string) (func(), time.Duration, bool) {
@@ -187,8 +187,7 @@ func TestWhoHasASlotComesBeforeWhoHasNone(t *testing.T) {
 		enter("hot", "hot") // has a place, and gives it up to wait for the slot
 		third, _ := l.enter(t.Context(), "p", aside.message(), to("c"), true)
 		enter("late", "d")
-		hot.release() // the slot only: its request is over, its outcome is not stored yet
-		hot.release = nil
+		hot.take().Leave() // the slot only: its request is over, its outcome is not stored yet
 		synctest.Wait()
 		third.giveBack()
 		synctest.Wait()
@@ -295,23 +294,55 @@ func TestWhatNeedsNoSlotWaitsForNone(t *testing.T) {
 func TestASlotIsTakenFromThePassOnceAndByItsCommandOnly(t *testing.T) {
 	t.Parallel()
 	released := 0
-	p := &pass{client: "c", mailbox: "ann@contoso.example", release: func() { released++ }}
+	p := &pass{client: "c", mailbox: "ann@contoso.example", turn: taken{func() { released++ }}}
 	ctx := p.with(t.Context())
-	if takeReserved(ctx, "c", "ben@contoso.example") != nil || takeReserved(ctx, "d", "ann@contoso.example") != nil || takeReserved(t.Context(), "c", "ann@contoso.example") != nil {
+	reserved := func(ctx context.Context, client, mailbox string) turn {
+		_, mine := takeReserved(ctx, client, mailbox)
+		return mine
+	}
+	if reserved(ctx, "c", "ben@contoso.example") != nil || reserved(ctx, "d", "ann@contoso.example") != nil || reserved(t.Context(), "c", "ann@contoso.example") != nil {
 		t.Error("it was taken for another")
 	}
-	release := takeReserved(ctx, "c", "Ann@contoso.example")
-	if release == nil || takeReserved(ctx, "c", "ann@contoso.example") != nil {
+	mine := reserved(ctx, "c", "Ann@contoso.example")
+	if mine == nil || reserved(ctx, "c", "ann@contoso.example") != nil {
 		t.Fatal("it was not taken once")
 	}
-	release()
+	mine.Leave()
 	p.giveBack()
 	if released != 1 {
 		t.Errorf("released %d times", released)
 	}
-	unused := &pass{release: func() { released++ }}
+	unused := &pass{turn: taken{func() { released++ }}}
 	unused.giveBack()
 	if released != 2 {
 		t.Error("a slot that nobody took was kept")
 	}
+}
+
+// TestAPlaceIsFreeWhenTheRequestsAreOver: the next command may begin while the
+// outcome of the one before it is written.
+func TestAPlaceIsFreeWhenTheRequestsAreOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slots, aside := newSlotsOf(1, 16), &asideOf{room: 100}
+		l := newLobby(slots, map[string]int{"p": 1})
+		first, _ := l.enter(t.Context(), "p", aside.message(), to("a"), true)
+		release, _, ok := commandSlots{}.Take(first.with(t.Context()), "c", "a")
+		if !ok || l.rooms["p"].free != 0 {
+			t.Fatalf("slot %v, %d places free", ok, l.rooms["p"].free)
+		}
+		release()
+		second, _ := l.enter(t.Context(), "p", aside.message(), to("a"), true)
+		if second == nil {
+			t.Fatal("the next one has to wait")
+		}
+		first.giveBack()
+		if l.rooms["p"].free != 0 {
+			t.Error("a place was given back twice")
+		}
+		second.giveBack()
+		if l.rooms["p"].free != 1 || slots.holds("a") != 0 {
+			t.Errorf("%d places free, %d slots taken", l.rooms["p"].free, slots.holds("a"))
+		}
+	})
 }

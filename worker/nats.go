@@ -38,7 +38,7 @@ func ConnectOptions(c *config.Config) (jet.Options, error) {
 func streamOptions(c *config.Config) jet.Options {
 	return jet.Options{
 		Prefix: c.NATS.Prefix, Replicas: c.NATS.Replicas, ManageStreams: c.NATS.ManageStreams,
-		LedgerAge: ledgerAge(c), BlobAge: blobAge(c),
+		LedgerAge: ledgerAge(c), BlobAge: blobAge(c), Audit: c.Audit.Enabled, AuditAge: c.Audit.Keep.Std(), InboxPrefix: c.NATS.InboxPrefix,
 	}
 }
 

@@ -129,7 +129,7 @@ func TestAWorkerThatNATSRefusesForNowGoesOn(t *testing.T) {
 	default:
 	}
 	until(t, "the condition to say why", func() bool {
-		c := r.condition("nats")
+		c := r.condition("streams")
 		return !c.OK && strings.Contains(c.Cause, "temporarily unavailable")
 	})
 }

@@ -19,7 +19,10 @@ import (
 type outlook struct {
 	clients map[string]*graph.Client
 	apps    []*slots.App // the limits, one for each app id
-	tokens  tokenstore.Source
+	// coalescers make one request of several commands', by client; nil: none does
+	coalescers map[string]*coalescer
+	tokens     tokenstore.Source
+	clock      *clock // is told what time it is there; nil: nobody
 }
 
 var (
@@ -43,13 +46,36 @@ func graphOptions(c *config.Client, tokens tokenstore.Source, o Options) graph.O
 		Limits:      limitsOf(c),
 		Application: c.AppOnly(),
 		LogRequests: c.LogRequests,
+		HTTP:        graph.HTTP{MaxConns: connections(o.Config, c.Name)},
 		Tracer:      o.tracer,
 		Log:         o.Log.With("room", "graph"),
 		Registerer:  o.registerer(),
 	}
 }
 
+// connections is how many connections to Graph a client may have: one for each
+// request that its publishers and its feeds make at a time. Zero is the default.
+func connections(c *config.Config, client string) (n int) {
+	if c == nil {
+		return 0
+	}
+	for _, p := range c.Publishers {
+		if p.Client == client {
+			n += p.InFlight
+		}
+	}
+	for _, s := range c.Subscriptions {
+		if s.Client == client {
+			return n + feedParallel
+		}
+	}
+	return n
+}
+
 func (o outlook) close() {
+	for _, c := range o.coalescers {
+		c.flights.Wait()
+	}
 	for _, client := range o.clients {
 		client.Close()
 	}
@@ -68,6 +94,7 @@ func (o outlook) Read(ctx context.Context, r subscriber.Request, emit func(item 
 	if err != nil {
 		return subscriber.Page{}, err
 	}
+	o.clock.note(page.Date)
 	return subscriber.Page{Next: page.Next, Delta: page.Delta, Date: page.Date}, nil
 }
 
@@ -84,7 +111,7 @@ func (o outlook) Do(ctx context.Context, call publisher.Call) (publisher.Answer,
 	if len(call.Body) > 0 {
 		request.Body, request.ContentType = call.Body, call.ContentType
 	}
-	response, err := client.Do(ctx, request)
+	response, err := o.send(ctx, client, call, request)
 	if err != nil {
 		return answerOf(err), err
 	}

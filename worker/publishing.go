@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 
 	"outlook-connector/config"
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/graph"
 	"outlook-connector/internal/jet"
+	"outlook-connector/internal/telemetry"
 	"outlook-connector/publisher"
 )
 
@@ -44,12 +44,12 @@ func (s commandStream) Save(ctx context.Context, key string, data []byte, revisi
 
 // Result stores an outcome.
 func (s commandStream) Result(ctx context.Context, id string, body []byte) error {
-	return s.conn.Results().Put(ctx, id, jsonHeader(), body)
+	return s.conn.Results().Put(ctx, id, jsonHeader(ctx), body)
 }
 
 // Reply sends a copy of an outcome to the subject that the sender asked for.
 func (s commandStream) Reply(ctx context.Context, subject string, body []byte) error {
-	return s.conn.Reply(ctx, subject, jsonHeader(), body)
+	return s.conn.Reply(ctx, subject, jsonHeader(ctx), body)
 }
 
 // Dead stores a dead letter.
@@ -62,26 +62,33 @@ func (s commandStream) Dead(ctx context.Context, name string, letter publisher.D
 	if err != nil {
 		return fault.New(fault.Poison, "encode dead letter: %w", err)
 	}
-	return s.conn.DeadLetters().Put(ctx, subject, letter.DedupeID, jsonHeader(), body)
+	return s.conn.DeadLetters().Put(ctx, subject, letter.DedupeID, jsonHeader(ctx), body)
 }
 
-func jsonHeader() jet.Header { return jet.Header{"content-type": {"application/json"}} }
+// jsonHeader are the headers of a JSON message, with the span that it comes from.
+func jsonHeader(ctx context.Context) jet.Header {
+	header := jet.Header{"content-type": {"application/json"}}
+	telemetry.Inject(ctx, header)
+	return header
+}
 
-// runCommands hands the queue's messages to the publisher until ctx ends.
-func (w *Worker) runCommands(ctx context.Context) error {
-	lobby := newLobby(mailboxDoors{w.outlook}, w.publisher.InFlight())
-	return w.conn.Commands().Run(ctx, w.parallel, func(work context.Context, m jet.Message) jet.Verdict {
-		waiting, cancel := context.WithCancel(work)
-		defer cancel()
-		// What only waits need not go on until the end of the work.
-		defer context.AfterFunc(ctx, cancel)()
-		return w.runCommand(work, waiting, lobby, m)
+// runCommands hands the queue's messages to the publisher of a generation until
+// ctx ends, and then waits for those in hand. work is the context of these; it
+// does not end with ctx.
+func (w *Worker) runCommands(ctx, work context.Context, g *generation) error {
+	lobby := newLobby(mailboxDoors{w.outlook}, g.publisher.Begun())
+	// What only waits need not go on until the end of the work.
+	waiting, cancel := context.WithCancel(work)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	return w.conn.Commands().Run(ctx, g.parallel, func(_ context.Context, m jet.Message) jet.Verdict {
+		return w.runCommand(work, waiting, g, lobby, m)
 	})
 }
 
 // runCommand carries out one command when its turn has come. waiting ends before
 // the work does.
-func (w *Worker) runCommand(ctx, waiting context.Context, lobby *lobby, m jet.Message) jet.Verdict {
+func (w *Worker) runCommand(ctx, waiting context.Context, g *generation, lobby *lobby, m jet.Message) jet.Verdict {
 	name, mailbox, err := w.conn.Names().ParsePublish(m.Subject)
 	if err != nil {
 		name, mailbox = m.Subject, "" // the publisher says that there is none of that name
@@ -90,15 +97,15 @@ func (w *Worker) runCommand(ctx, waiting context.Context, lobby *lobby, m jet.Me
 		Publisher: name, Mailbox: mailbox, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
 		Header: m.Header, Data: m.Data, Received: m.Received, Fresh: m.Delivered == 1, Deadline: m.Deadline,
 	}
-	glance, ok := w.publisher.Glance(ctx, command)
+	glance, ok := g.publisher.Glance(ctx, command)
 	pass, wait := lobby.enter(waiting, name, m, glance, ok)
 	if pass == nil {
 		return jet.Again(wait)
 	}
 	defer pass.giveBack()
-	ctx, end := span(pass.with(ctx), w.o.tracer, "command", trace.SpanKindConsumer, attribute.String("outlook.publisher", known(w.o.Config, name)))
+	ctx, end := consumerSpan(pass.with(ctx), w.o.tracer, "command", m, attribute.String("outlook.publisher", known(g.config, name)))
 	defer end()
-	verdict := w.publisher.Handle(ctx, command)
+	verdict := g.publisher.Handle(ctx, command)
 	return jet.Verdict{Done: verdict.Ack, After: verdict.After}
 }
 
@@ -122,7 +129,7 @@ func publishers(c *config.Config) (out []publisher.Publisher, parallel int, err 
 			Name: p.Name, Client: p.Client, Entities: p.Operations(), Mailboxes: p.Mailboxes,
 			Path: p.Path, Query: p.Query, Headers: p.Headers,
 			Delivery: publisher.Delivery(p.Delivery), GiveUpAfter: p.GiveUpAfter.Std(), Settle: p.Settle.Std(), InFlight: p.InFlight,
-			ImmutableIDs: p.ImmutableIDs,
+			ImmutableIDs: p.ImmutableIDs, Batch: p.Batch,
 			Policy: publisher.Policy{
 				Recipients: p.Limits.Recipients, From: p.Limits.From, NotificationHosts: p.Limits.NotificationHosts,
 			},
@@ -136,7 +143,7 @@ func publishers(c *config.Config) (out []publisher.Publisher, parallel int, err 
 			problems = append(problems, fmt.Errorf("publisher %s: request_transform: %w", p.Name, err))
 		}
 		out = append(out, resolved)
-		parallel += p.InFlight
+		parallel += publisher.InHand(p.InFlight)
 	}
 	return out, max(parallel, 1), errors.Join(problems...)
 }

@@ -38,6 +38,7 @@ func newOutlook(ctx context.Context, conn *jet.Conn, tokens *tokenstore.Shared, 
 		}
 		out.clients[c.Name] = client
 	}
+	out.coalescers = newCoalescers(out.clients)
 	return out, nil
 }
 
@@ -122,14 +123,22 @@ func (s pollSlots) Take(ctx context.Context, client, mailbox string) (release fu
 	return s.take(ctx, client, mailbox, (*graph.Client).InsistSlot)
 }
 
-// commandSlots give slots to commands: the one with which a command came out of
-// the [lobby], and else one for which it waits here for a moment.
+// commandSlots give slots to commands: that of the turn with which a command came
+// out of the [lobby], and else one for which it waits here for a moment.
 type commandSlots struct{ outlook }
 
 // Take takes a slot of a mailbox for a command.
 func (s commandSlots) Take(ctx context.Context, client, mailbox string) (release func(), wait time.Duration, ok bool) {
-	if release := takeReserved(ctx, client, mailbox); release != nil {
-		return release, 0, true
+	if p, t := takeReserved(ctx, client, mailbox); t != nil {
+		free, wait, ok := t.Take(ctx)
+		if !ok {
+			return nil, wait, false
+		}
+		// What is still to be written of the command needs no place.
+		return func() {
+			free()
+			p.leave()
+		}, 0, true
 	}
 	return s.take(ctx, client, mailbox, (*graph.Client).QueueSlot)
 }

@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,11 +13,8 @@ import (
 
 	"outlook-connector/config"
 	"outlook-connector/internal/fault"
-	"outlook-connector/internal/health"
 	"outlook-connector/internal/httpd"
 	"outlook-connector/internal/retry"
-	"outlook-connector/publisher"
-	"outlook-connector/subscriber"
 	"outlook-connector/tokenstore"
 )
 
@@ -31,23 +26,9 @@ func (w *Worker) startNATS(ctx context.Context) error {
 	w.server, w.conn, w.joined = server, conn, joined
 	if server != nil {
 		w.onStop("embedded nats", server.Stop)
-		w.checks.Add("nats-server", health.High, func(context.Context) error { return server.Healthy() })
 	}
 	w.onStop("nats connection", conn.Close)
-	w.checks.Add("nats", health.High, func(context.Context) error { return w.natsProblem() })
 	return nil
-}
-
-// natsProblem is the condition of NATS. A process that joined another says that
-// nobody takes the place of that one: this one has neither the data folder nor
-// the port.
-func (w *Worker) natsProblem() error {
-	err := w.conn.Ready()
-	if err == nil || !w.joined || fault.Of(err).Code != "not_connected" {
-		return err
-	}
-	return fault.New(fault.Retry, "the process that this one joined is gone, and with it the embedded NATS and the page: %w", err).
-		WithCode("host_gone").WithHint("start it again: outlook-connector run; or restart this process, which then takes its place")
 }
 
 // TokenClients returns the configured clients as the token store wants them.
@@ -84,6 +65,7 @@ func (w *Worker) startTokens(ctx context.Context) error {
 		Serve:   w.serveTokens,
 		Leases:  w.conn.TokenLease(),
 		Tracer:  w.o.tracer,
+		Changed: w.grantChanged,
 		Metrics: metrics,
 		Log:     log,
 	}
@@ -96,11 +78,7 @@ func (w *Worker) startTokens(ctx context.Context) error {
 	}
 	w.tokens = shared
 	w.onStop("token store", func(context.Context) error { shared.Stop(); return nil })
-	w.checks.Add("token-owner", health.Degraded, func(context.Context) error { return shared.Problem() })
-	for _, client := range w.o.Config.Clients {
-		w.checks.Add("grant/"+client.Name, health.Degraded, func(context.Context) error { return w.grantProblem(client.Name) })
-		w.checks.Add("permissions/"+client.Name, health.Degraded, func(context.Context) error { return w.permissionProblem(client.Name) })
-	}
+	w.recordGrants(ctx)
 	return nil
 }
 
@@ -121,64 +99,25 @@ func (w *Worker) serveTokens(answer tokenstore.AnswerFunc) (stop func(), err err
 	return func() { cancel(); serving.Wait() }, nil
 }
 
-func (w *Worker) grantProblem(client string) error {
-	for _, c := range w.tokens.Status().Clients {
-		if c.Client == client && c.Condition != tokenstore.ConditionOK && c.Condition != tokenstore.ConditionUnknown {
-			return fault.New(fault.Reauth, "%s", c.Text).WithHint("%s", c.Hint)
-		}
-	}
-	return nil
-}
-
 func (w *Worker) startOutlook(ctx context.Context) error {
 	out, err := newOutlook(ctx, w.conn, w.tokens, w.o)
 	if err != nil {
 		return err
 	}
+	out.clock = &w.clock
 	w.outlook = out
 	w.onStop("graph clients", func(context.Context) error { out.close(); return nil }) //nolint:contextcheck // it bounds itself
 	return nil
 }
 
-// prepareRoles makes the two cores, so that what is wrong with them is said
-// before anything runs.
+// prepareRoles makes the cores of the roles.
 func (w *Worker) prepareRoles(context.Context) error {
-	c := w.o.Config
-	if w.o.has(RoleSubscriber) {
-		subs, err := subscriptions(c)
-		if err != nil {
-			return configError(err)
-		}
-		stream := feedStream{w.conn, w.o.tracer}
-		w.subscriber, err = subscriber.New(subscriber.Options{
-			Subscriptions: subs, Source: w.outlook, Stream: stream, Queue: stream, DeadLetters: stream, Slots: pollSlots{w.outlook},
-			Items: items{w.outlook}, Blobs: blobs{w.conn}, Parallel: feedParallel, Log: w.log.With("room", "subscriber"), Registerer: w.o.registerer(),
-		})
-		if err != nil {
-			return configError(err)
-		}
-		w.checks.Add("feeds", health.Degraded, w.feedsProblem)
+	g, err := w.newGeneration(w.o.Config)
+	if err != nil {
+		return err
 	}
-	if w.o.has(RolePublisher) {
-		pubs, parallel, err := publishers(c)
-		if err != nil {
-			return configError(err)
-		}
-		stream := commandStream{w.conn}
-		w.publisher, err = publisher.New(publisher.Options{
-			Publishers: pubs, Outlook: w.outlook, Journal: stream, Outcomes: stream, Slots: commandSlots{w.outlook},
-			Blobs: bodies{w.conn}, Files: blobStore{w.conn}, Uploads: outlookUploads{w.outlook}, Log: w.log.With("room", "publisher"), Registerer: w.o.registerer(),
-		})
-		if err != nil {
-			return configError(err)
-		}
-		w.parallel = parallel
-	}
+	w.now.Store(g)
 	return nil
-}
-
-func configError(err error) error {
-	return fault.New(fault.Fatal, "%w", err).WithHint("outlook-connector config check")
 }
 
 func (w *Worker) startHTTP(ctx context.Context) error {
@@ -265,7 +204,7 @@ func (w *Worker) wakeFeedsOf(ctx context.Context, client string) error {
 }
 
 func (w *Worker) isFeedOf(subscription, client string) bool {
-	for _, s := range w.o.Config.Subscriptions {
+	for _, s := range w.Config().Subscriptions {
 		if s.Name == subscription {
 			return s.Client == client
 		}
@@ -294,52 +233,8 @@ func (w *Worker) startEngine(ctx context.Context) {
 		cancel()
 		done := make(chan struct{})
 		go func() { running.Wait(); close(done) }()
-		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
-			return fmt.Errorf("work in hand did not end in time: %w", context.Cause(ctx))
-		}
+		return awaitWork(ctx, done)
 	})
-}
-
-func (w *Worker) runRoles(ctx context.Context) error {
-	if err := w.conn.EnsureStreams(ctx); err != nil {
-		if fault.Stopped(ctx, err) {
-			return nil
-		}
-		return err
-	}
-	roles := map[string]func(context.Context) error{
-		"dead letters": w.countDeadLetters, "streams": w.watchStreams, "sign-ins": w.wakeFeeds,
-	}
-	// A worker without subscriptions would take other workers' feeds out of the
-	// queue only to give them back.
-	if w.subscriber != nil && len(w.o.Config.Subscriptions) > 0 {
-		roles["subscriber"] = w.subscriber.Run
-	}
-	if w.publisher != nil {
-		roles["publisher"] = func(ctx context.Context) error { return w.runCommands(ctx) }
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wait sync.WaitGroup
-	problems := make(chan error, len(roles))
-	for name, run := range roles {
-		wait.Go(func() {
-			if err := run(ctx); err != nil && !fault.Stopped(ctx, err) {
-				problems <- fmt.Errorf("%s: %w", name, err)
-				cancel() // a worker that does half of its work hides it from everybody
-			}
-		})
-	}
-	wait.Wait()
-	close(problems)
-	var all []error
-	for err := range problems {
-		all = append(all, err)
-	}
-	return errors.Join(all...)
 }
 
 // streamsEvery is how often the streams are looked at while the worker runs.
@@ -359,38 +254,4 @@ func (w *Worker) watchStreams(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// countDeadLetters keeps the gauge of stored dead letters up to date.
-func (w *Worker) countDeadLetters(ctx context.Context) error {
-	gauge := newDeadLetterGauge(w.o.registry)
-	ticker := time.NewTicker(15 * time.Second)
-	defer ticker.Stop()
-	for {
-		if counts, err := w.deadLetters(ctx); err == nil {
-			for _, kind := range []string{"publish", "event"} {
-				gauge.WithLabelValues(kind).Set(float64(counts[kind]))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
-}
-
-// deadLetters counts the stored dead letters by kind.
-func (w *Worker) deadLetters(ctx context.Context) (map[string]uint64, error) {
-	bySubject, err := w.conn.DeadLetters().Count(ctx)
-	if err != nil {
-		return nil, err
-	}
-	counts := map[string]uint64{"publish": 0, "event": 0}
-	for subject, n := range bySubject {
-		if tokens := strings.SplitN(subject, ".", 4); len(tokens) == 4 {
-			counts[tokens[2]] += n
-		}
-	}
-	return counts, nil
 }

@@ -7,10 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"outlook-connector/internal/catalog"
-	"outlook-connector/internal/fault"
 	"outlook-connector/internal/httpd"
 	"outlook-connector/publisher"
 )
@@ -18,7 +15,7 @@ import (
 // Status returns a snapshot of the process, for the page and the status
 // command. It asks NATS for the dead letters and is safe for concurrent use.
 func (w *Worker) Status(ctx context.Context) httpd.Status {
-	tokens := w.tokens.Status()
+	tokens, now := w.tokens.Status(), w.current()
 	status := httpd.Status{
 		Version: w.o.Version, NATS: w.conn.Server().Address, TokenRole: string(tokens.Role), TokenProblem: tokens.Problem, TokenHint: tokens.Hint,
 		Conditions: w.checks.List(ctx),
@@ -35,17 +32,17 @@ func (w *Worker) Status(ctx context.Context) httpd.Status {
 	for _, role := range w.o.Roles {
 		status.Roles = append(status.Roles, string(role))
 	}
-	status.Clients = ClientStatuses(w.o.Config, tokens)
-	if w.subscriber != nil {
-		for _, f := range w.subscriber.Status() {
+	status.Clients = ClientStatuses(now.config, tokens)
+	if now.subscriber != nil {
+		for _, f := range now.subscriber.Status() {
 			status.Feeds = append(status.Feeds, httpd.FeedStatus{
-				Subscription: f.Feed.Subscription, Mailbox: f.Feed.Mailbox, Part: f.Feed.Part, Phase: f.Phase,
+				Subscription: f.Feed.Subscription, Mailbox: f.Feed.Mailbox, Part: f.Feed.Part, State: f.State(), Phase: f.Phase,
 				LastPoll: f.LastPoll, NextPoll: f.NextPoll, Result: f.Result, Lag: f.Lag.Seconds(), Error: f.Error, Hint: f.Hint,
 			})
 		}
 	}
-	if w.publisher != nil {
-		for _, p := range w.o.Config.Publishers {
+	if now.publisher != nil {
+		for _, p := range now.config.Publishers {
 			subject, err := w.conn.Names().Publish(p.Name)
 			if err != nil {
 				continue // the configuration allows no such name
@@ -60,44 +57,19 @@ func (w *Worker) Status(ctx context.Context) httpd.Status {
 			})
 		}
 	}
+	if held, ok := w.stock.now(); ok {
+		commands, _ := held.consumer(w.conn.Names().PublishStream())
+		status.Queue = &httpd.QueueStatus{
+			Ready: commands.Pending, Held: uint64(max(commands.Held, 0)), MailboxTails: held.lanes.Lanes, Uncertain: held.uncertain,
+			TailCommands: held.lanes.Commands, LongestTail: held.lanes.Longest, LongestTailHas: held.lanes.Most,
+		}
+	}
 	if w.conn.Ready() == nil {
 		if counts, err := w.deadLetters(ctx); err == nil {
 			status.DeadLetters = counts
 		}
 	}
 	return status
-}
-
-// feedsProblem is the health check of the feeds: the first one that failed
-// again and again, or for a reason that does not go away by itself.
-func (w *Worker) feedsProblem(context.Context) error {
-	failing := 0
-	var first error
-	for _, f := range w.subscriber.Status() {
-		// One failure is the weather, and the next poll usually goes through; but
-		// what was refused stays so, and a full stream is for somebody to empty.
-		lasting := f.Failures > 0 && (f.Kind == fault.Poison || f.Code == "store_full")
-		if f.Failures < 2 && !lasting {
-			continue
-		}
-		failing++
-		if first == nil {
-			first = fault.New(f.Kind, "%s: %s", f.Feed, f.Error).WithHint("%s", f.Hint)
-		}
-	}
-	if failing > 1 {
-		return fault.New(fault.Retry, "%d feeds fail, the first is %w", failing, first)
-	}
-	return first
-}
-
-func newDeadLetterGauge(reg prometheus.Registerer) *prometheus.GaugeVec {
-	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "outlook_dead_letters",
-		Help: "Stored dead letters by kind: publish (commands) and event (entities).",
-	}, []string{"kind"})
-	reg.MustRegister(gauge)
-	return gauge
 }
 
 // weaker says for which operations a delivery promises less than its name, with the

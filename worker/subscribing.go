@@ -14,6 +14,7 @@ import (
 	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/jet"
+	"outlook-connector/internal/telemetry"
 	"outlook-connector/internal/xform"
 	"outlook-connector/subscriber"
 )
@@ -77,7 +78,7 @@ func (s feedStream) Run(ctx context.Context, parallel int, poll func(context.Con
 		if err != nil {
 			return jet.Next{Drop: true} // nothing that this program registers
 		}
-		ctx, end := span(ctx, s.tracer, "poll", trace.SpanKindInternal, attribute.String("outlook.subscription", name.Subscription))
+		ctx, end := span(ctx, s.tracer, "poll", attribute.String("outlook.subscription", name.Subscription))
 		defer end()
 		next := poll(ctx, subscriber.Feed{Subscription: name.Subscription, Mailbox: name.Mailbox, Part: name.Part}, data)
 		return jet.Next{After: next.After, Drop: next.Drop}
@@ -132,7 +133,9 @@ func (s feedStream) bury(ctx context.Context, subject string, letter eventLetter
 	if err != nil {
 		return fault.New(fault.Poison, "encode dead letter: %w", err)
 	}
-	return s.conn.DeadLetters().Put(ctx, subject, letter.ID, nil, body)
+	header := jet.Header{}
+	telemetry.Inject(ctx, header)
+	return s.conn.DeadLetters().Put(ctx, subject, letter.ID, header, body)
 }
 
 func headerOf(values map[string]string) jet.Header {

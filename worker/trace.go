@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outlook-connector/config"
+	"outlook-connector/internal/jet"
 	"outlook-connector/internal/telemetry"
 )
 
@@ -26,11 +27,27 @@ func (w *Worker) startTraces(context.Context) error {
 
 // span begins a piece of work, under which the requests that it makes are shown.
 // Without a tracer it does nothing.
-func span(ctx context.Context, tracer trace.Tracer, name string, kind trace.SpanKind, of attribute.KeyValue) (context.Context, func()) {
+func span(ctx context.Context, tracer trace.Tracer, name string, of attribute.KeyValue) (context.Context, func()) {
 	if tracer == nil {
 		return ctx, func() {}
 	}
-	ctx, s := tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(of))
+	ctx, s := tracer.Start(ctx, name, trace.WithAttributes(of))
+	return ctx, func() { s.End() }
+}
+
+// consumerSpan begins the work on a message. It is linked to the span in which the
+// message was sent, and no part of that: a command may wait for hours, and many
+// may come of one piece of work.
+// https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
+func consumerSpan(ctx context.Context, tracer trace.Tracer, name string, m jet.Message, of attribute.KeyValue) (context.Context, func()) {
+	if tracer == nil {
+		return ctx, func() {}
+	}
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(of, attribute.String("messaging.system", "nats"))}
+	if sender := telemetry.Sender(m.Header); sender.IsValid() {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: sender}))
+	}
+	ctx, s := tracer.Start(ctx, name, options...)
 	return ctx, func() { s.End() }
 }
 

@@ -8,19 +8,19 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
 	"outlook-connector/config"
+	"outlook-connector/internal/audit"
 	"outlook-connector/internal/health"
 	"outlook-connector/internal/httpd"
 	"outlook-connector/internal/jet"
 	"outlook-connector/internal/jet/embedded"
 	"outlook-connector/internal/telemetry"
-	"outlook-connector/publisher"
-	"outlook-connector/subscriber"
 	"outlook-connector/tokenstore"
 )
 
@@ -43,12 +43,8 @@ const (
 // Roles returns all roles.
 func Roles() []Role { return []Role{RoleSubscriber, RolePublisher, RoleTokens, RoleHTTP} }
 
-const (
-	// drainGrace is how long commands in hand may go on after the stop began.
-	drainGrace = 20 * time.Second
-	// feedParallel is how many feeds a process polls at a time.
-	feedParallel = 64
-)
+// feedParallel is how many feeds a process polls at a time.
+const feedParallel = 64
 
 // Options say what runs. Config is required.
 type Options struct {
@@ -88,26 +84,24 @@ type Worker struct {
 
 	server  *embedded.Server // nil where NATS is elsewhere
 	conn    *jet.Conn
-	joined  bool // over the listener of another process of this machine
+	joined  bool            // over the listener of another process of this machine
+	audit   *audit.Recorder // nil: off
 	tokens  *tokenstore.Shared
 	outlook outlook
 	http    *httpd.Server // nil without the role
 
-	subscriber *subscriber.Subscriber // nil without the role
-	publisher  *publisher.Worker      // nil without the role
-	parallel   int                    // commands in hand
+	now     atomic.Pointer[generation]
+	shifts  shifts
+	reloads reloads
+	stock   stock
+	clock   clock
 
 	mu      sync.Mutex
 	stops   []stop
 	started bool
+	stopped bool
 	failed  chan error
 	signIns chan string // clients that somebody has just signed in for
-}
-
-// stop is a named step of the way down.
-type stop struct {
-	name string
-	fn   func(ctx context.Context) error
 }
 
 // New checks the options. It opens nothing.
@@ -126,7 +120,11 @@ func New(o Options) (*Worker, error) {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	o.Version = cmp.Or(o.Version, "dev")
 	o.registry = telemetry.NewRegistry(o.Version)
-	return &Worker{o: o, log: o.Log, failed: make(chan error, 1), signIns: make(chan string, 16)}, nil
+	o.Log = telemetry.CountLines(o.Log, o.registry)
+	w := &Worker{o: o, log: o.Log, failed: make(chan error, 1), signIns: make(chan string, 16)}
+	w.now.Store(&generation{config: o.Config})
+	w.reloads.metrics = newReloadMetrics(o.registry)
+	return w, nil
 }
 
 // Start brings the process up and returns when it runs; it does not wait for
@@ -145,12 +143,14 @@ func (w *Worker) Start(ctx context.Context) (err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		w.startTraces, w.startNATS, w.startTokens, w.startOutlook, w.prepareRoles, w.startHTTP,
+		w.startTraces, w.startNATS, w.startAudit, w.startTokens, w.startOutlook, w.prepareRoles, w.addConditions, w.startHTTP,
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
+	w.checks.Add("configuration", health.Degraded, w.reloads.refused)
+	w.reloads.metrics.taken()
 	w.startEngine(context.WithoutCancel(ctx))
 	w.log.InfoContext(ctx, "worker started", "roles", w.o.Roles, "nats", w.conn.Server().Address, "http", w.HTTPURL(), "joined", w.joined)
 	return nil
@@ -163,26 +163,11 @@ func (w *Worker) Stop(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	err := w.unwind(ctx)
-	w.log.InfoContext(ctx, "worker stopped")
-	return err
-}
-
-// unwind runs the stops, the last one first, all of them whatever they say.
-func (w *Worker) unwind(ctx context.Context) error {
-	var problems []error
-	for len(w.stops) > 0 {
-		last := w.stops[len(w.stops)-1]
-		w.stops = w.stops[:len(w.stops)-1]
-		if err := last.fn(ctx); err != nil {
-			problems = append(problems, fmt.Errorf("stop %s: %w", last.name, err))
-		}
+	if w.started && !w.stopped {
+		w.stopped = true
+		w.log.InfoContext(ctx, "worker stopped")
 	}
-	return errors.Join(problems...)
-}
-
-// onStop registers a step of the way down.
-func (w *Worker) onStop(name string, fn func(ctx context.Context) error) {
-	w.stops = append(w.stops, stop{name, fn})
+	return err
 }
 
 // Failed yields an error that ends the process's usefulness, such as streams

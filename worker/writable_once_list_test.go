@@ -164,10 +164,10 @@ var exacts = []exact{
 		`POST /me/events/«invited»/tentativelyAccept {"comment":"Once."}`, "GET /me/events/«invited»?$select=id,isCancelled,responseStatus",
 	}},
 	{catalog.G1, "calendar.event.decline", `"path":{"event-id":"«invited»"}`, `{"comment":"Once."}`, 1, "done", []string{
-		`POST /me/events/«invited»/decline {"comment":"Once."}`, "GET /me/events/«invited»?$select=id,isCancelled,responseStatus",
+		`POST /me/events/«invited»/decline {"comment":"Once."}`, "GET /me/events/«invited»?$select=id,isCancelled,responseStatus", "GET /me/events/«invited»?$select=id,isCancelled,responseStatus",
 	}},
 	{catalog.G2, "calendar.event.cancel", `"path":{"event-id":"«event»"}`, `{"comment":"Once."}`, 1, "done", []string{
-		`POST /me/events/«event»/cancel {"comment":"Once."}`, "GET /me/events/«event»?$select=id,isCancelled,responseStatus",
+		`POST /me/events/«event»/cancel {"comment":"Once."}`, "GET /me/events/«event»?$select=id,isCancelled,responseStatus", "GET /me/events/«event»?$select=id,isCancelled,responseStatus",
 	}},
 	{catalog.G3, "calendar.event.forward", `"path":{"event-id":"«event»"}`, `{"toRecipients":` + asksCleo + `}`, 1, "uncertain", []string{
 		`POST /me/events/«event»/forward {"toRecipients":` + asksCleo + `}`,
@@ -230,7 +230,8 @@ var exacts = []exact{
 		`POST /me/messages/«message»/move {"destinationId":"archive"}`,
 	}},
 	{catalog.F1, "mail.messageAttachment.create", `"path":{"message-id":"«message»"}`, aNote, -1, "done", []string{
-		"POST /me/messages/«message»/attachments " + aNote, "GET /me/messages/«message»/attachments?$select=id,name,lastModifiedDateTime", "POST /me/messages/«message»/attachments " + aNote,
+		"POST /me/messages/«message»/attachments " + aNote, "GET /me/messages/«message»/attachments?$select=id,name,lastModifiedDateTime",
+		"GET /me/messages/«message»/attachments?$select=id,name,lastModifiedDateTime", "POST /me/messages/«message»/attachments " + aNote,
 	}},
 	{catalog.G1, "calendar.event.accept", `"path":{"event-id":"«invited»"}`, `{"comment":"At last."}`, -1, "done", []string{
 		`POST /me/events/«invited»/accept {"comment":"At last."}`, "GET /me/events/«invited»?$select=id,isCancelled,responseStatus", `POST /me/events/«invited»/accept {"comment":"At last."}`,

@@ -119,7 +119,7 @@ func (m *making) drive(seen *watcher) *driven {
 		m.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(m.t.Output(), nil))
-	outlook, stop, err := worker.OutlookOf(c, token(m.token), worker.Options{Config: c, Log: log})
+	outlook, stop, err := worker.OutlookOf(c, token(m.token), worker.Options{Config: c, Log: log}, 0)
 	if err != nil {
 		m.t.Fatal(err)
 	}
