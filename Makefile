@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test lint demo fuzz flip hostile prove prove-oidc sdktest bench docs clean
+.PHONY: help build test lint demo check-deploy deploy-tools fuzz flip hostile prove prove-oidc sdktest permissions bench docs clean
 
 LINT := go tool -modfile=internal/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
@@ -19,6 +19,15 @@ lint: ## go vet and golangci-lint
 
 demo: ## the whole way in one command, no account needed
 	go run ./cmd/outlook-connector demo --once
+
+# Wants helm, kubeconform, promtool and systemd-analyze in the path; make deploy-tools gets
+# the first two. Kubernetes' schemas come as Go modules, so nothing else is fetched.
+check-deploy: ## deploy/ with the tools it is for: helm lint, kubeconform -strict, promtool, systemd-analyze, and the image's file system
+	PATH="$(CURDIR)/bin:$$PATH" go test -tags deploy -count=1 -v -run 'TestTool' ./internal/deploytest
+
+deploy-tools: ## put helm and kubeconform into ./bin; promtool and systemd-analyze are Debian's packages prometheus and systemd
+	GOBIN="$(CURDIR)/bin" go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+	GOBIN="$(CURDIR)/bin" go install helm.sh/helm/v3/cmd/helm@v3.22.0
 
 fuzz: ## run every fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(go list ./...); do \
@@ -48,6 +57,9 @@ hostile: ## throw every hostile request at every template of the sandbox; the te
 
 flip: ## flip 10,000 random bits of a token store, one at a time: none may give a wrong value
 	go test -count=1 -v -run TestFlippedBits ./tokenstore -args -flips 10000
+
+permissions: ## take each line out of the NATS permissions in deploy/nats, one after the other: the server must refuse something; twenty minutes
+	go test -count=1 -timeout 60m -v -run TestWithoutALine ./internal/permtest -args -lines
 
 bench: ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

@@ -87,6 +87,12 @@ var rules = []rule{
 		because: "pages show what they are given and decide nothing",
 	},
 	{
+		room: "internal/audit", deny: []string{
+			"github.com/nats-io/", module + "/internal/jet", module + "/publisher", module + "/tokenstore", module + "/worker", module + "/config",
+		}, denyDirect: []string{"net/http"},
+		because: "a record is checked by what it says, wherever it is stored and whoever wrote it",
+	},
+	{
 		room: "cmd/outlook-connector", denyDirect: []string{module + "/worker", module + "/config", module + "/internal/jet"},
 		because: "main is signals and the exit code; everything else is in internal/cli",
 	},

@@ -93,6 +93,7 @@ changes whatever else Microsoft Graph lets you change in Outlook.`,
 	root.AddCommand(
 		a.demoCommand(),
 		a.initCommand(),
+		a.setupCommand(),
 		a.runCommand(),
 		a.authCommand(),
 		a.entitiesCommand(),
@@ -101,11 +102,14 @@ changes whatever else Microsoft Graph lets you change in Outlook.`,
 		a.callCommand(),
 		a.dlqCommand(),
 		a.feedsCommand(),
+		a.auditCommand(),
 		a.statusCommand(),
+		a.healthCommand(),
 		a.configCommand(),
 		a.sandboxCommand(),
 		a.benchCommand(),
 		a.versionCommand(),
+		a.manCommand(),
 	)
 	return root
 }

@@ -44,7 +44,9 @@ with the members to change, null to remove one (RFC 7396), or one member as
 path.to.member=value. It may be repeated; --dry-run shows what would be sent.
 
 A command whose outcome is uncertain may have had its effect. It is sent again
-only with --` + mayTwiceFlag + `: look first.
+only with --` + mayTwiceFlag + `: look first. A publisher with delivery
+exactly_once looks as well, unless --set changes the message: what is there by
+then ends as done and is not done again.
 
 Items of Outlook that could not become events cannot be sent again.`,
 		Example: `  outlook-connector dlq redrive 7

@@ -278,6 +278,9 @@ func TestWhatCannotBeSentAgainIsLeftWithAReason(t *testing.T) {
 	if _, err := r.redrive(t.Context(), &uncertain); err != nil {
 		t.Error(err)
 	}
+	if first := w.queue[len(w.queue)-1].Header["Outlook-Redrive-Uncertain"]; len(first) != 1 || first[0] != uncertain.command.Key {
+		t.Errorf("the command is not told to look for %s first: %v", uncertain.command.Key, first)
+	}
 	expired := change(func(l *deadLetter) { l.command.Headers["outlook-expires"] = []string{"2026-01-01T00:00:00Z"} })
 	r.edit.headers = [][2]string{{"Outlook-Expires", ""}}
 	if p, err := r.prepare(&expired); err != nil || len(p.Header) != 0 {

@@ -13,3 +13,6 @@ func Root() *cobra.Command {
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
 	return a.rootCommand()
 }
+
+// ManualPage is the page of a command in roff.
+func ManualPage(cmd *cobra.Command) string { return string(manualPage(cmd)) }

@@ -98,6 +98,7 @@ func TestScripts(t *testing.T) {
 			"start":    cmdStart,
 			"finish":   cmdFinish,
 			"end":      cmdEnd,
+			"hup":      cmdHup,
 			"waitfile": cmdWaitFile,
 			"eventual": cmdEventual,
 			"freeport": cmdFreePort,

@@ -132,6 +132,14 @@ func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {
 	finish(ts, args[0], args[1])
 }
 
+// cmdHup sends SIGHUP to a process: hup NAME.
+func cmdHup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || sessionOf(ts).processes[args[0]] == nil {
+		ts.Fatalf("usage: hup NAME")
+	}
+	ts.Check(sessionOf(ts).processes[args[0]].cmd.Process.Signal(syscall.SIGHUP))
+}
+
 func finish(ts *testscript.TestScript, name, want string) {
 	s := sessionOf(ts)
 	p := s.processes[name]

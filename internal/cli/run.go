@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"outlook-connector/config"
 	"outlook-connector/internal/jet/embedded"
 	"outlook-connector/internal/telemetry"
 	"outlook-connector/worker"
@@ -29,10 +31,17 @@ more of them with the same nats.url: those without the role tokens ask the one
 that has it for access tokens.
 
 A second run on the same machine and data folder joins the first as one more
-worker. SIGTERM or Ctrl-C finishes what is in hand; a second one ends at once.`,
+worker. SIGTERM or Ctrl-C finishes what is in hand, for up to 25 s; a second one
+ends at once.
+
+Changes of the configuration file are taken a few seconds after they are saved,
+or at once on SIGHUP: subscriptions and publishers come, go and change without a
+restart. A file with mistakes, or one that needs a restart, changes nothing: the
+log and status say why.`,
 		Example: `  outlook-connector run
   outlook-connector run --roles subscriber,publisher   # on a further machine
-  outlook-connector run --config /etc/outlook-connector/outlook-connector.yaml`,
+  outlook-connector run --config /etc/outlook-connector/outlook-connector.yaml
+  kill -HUP "$(pidof outlook-connector)"               # read the configuration again`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), roles) },
 	}
@@ -42,7 +51,10 @@ worker. SIGTERM or Ctrl-C finishes what is in hand; a second one ends at once.`,
 }
 
 func (a *app) run(ctx context.Context, roleNames []string) error {
-	c, err := a.loadConfig()
+	hangups := catchHangups(a.in)
+	defer hangups.stop()
+	file := config.NewWatcher(a.configFile)
+	c, err := file.Load()
 	if err != nil {
 		return err
 	}
@@ -65,7 +77,14 @@ func (a *app) run(ctx context.Context, roleNames []string) error {
 		log.InfoContext(ctx, "embedded nats is reachable from this machine", "url", w.NATSURL(),
 			"try", fmt.Sprintf("nats --context %s stream ls", embedded.ContextPath(c.NATS.Embedded.StoreDir)))
 	}
-	return waitAndStop(ctx, w, log)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	var following sync.WaitGroup
+	following.Go(func() { follow(ctx, w, file, hangups, end) })
+	err = waitAndStop(ctx, w, log)
+	end() // it is not for the signal only that the worker stops
+	following.Wait()
+	return err
 }
 
 // waitAndStop waits for the end of ctx or of the worker, and stops it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -30,6 +31,10 @@ shows what it finds. Exits with 1 where something of high severity is wrong.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
 }
+
+// feedsOnScreen is how many feeds are shown: of ten thousand only the worst are of
+// interest.
+const feedsOnScreen = 100
 
 // overview is all that status found.
 type overview struct {
@@ -120,7 +125,11 @@ func (a *app) printOverview(o overview) error {
 			}
 		})
 		section("FEEDS", func(w io.Writer) {
-			for _, f := range p.Feeds {
+			feeds := slices.Clone(p.Feeds)
+			if len(feeds) > feedsOnScreen {
+				httpd.WorstFirst(feeds)
+			}
+			for _, f := range feeds[:min(len(feeds), feedsOnScreen)] {
 				phase, next := orDash(f.Phase), f.NextPoll
 				if f.Result == resultPaused {
 					phase, next = resultPaused, time.Time{}
@@ -128,12 +137,21 @@ func (a *app) printOverview(o overview) error {
 				fmt.Fprintf(w, "  %s\t%s\t%s\tlast poll %s\tnext %s\t%s\n", f.Subscription, f.Mailbox, phase,
 					ago(f.LastPoll), in(next), tryText(f.Error, f.Hint))
 			}
+			if more := len(feeds) - feedsOnScreen; more > 0 {
+				fmt.Fprintf(w, "  and %d more, the worst are above; all of them: outlook-connector status --output json\n", more)
+			}
 		})
 		section("PUBLISHERS", func(w io.Writer) {
 			for _, pub := range p.Publishers {
 				fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", pub.Subject, pub.Delivery, strings.Join(pub.Entities, ", "), strings.Join(pub.Mailboxes, ", "))
 				for _, weaker := range pub.Weaker {
 					fmt.Fprintf(w, "    weaker: %s\n", weaker)
+				}
+			}
+			if q := p.Queue; q != nil && len(p.Publishers) > 0 {
+				fmt.Fprintf(w, "  commands: %d ready, %d in hand or put off, %d mailboxes in order\n", q.Ready, q.Held, q.MailboxTails)
+				if q.MailboxTails > 0 {
+					fmt.Fprintf(w, "  in order: %d commands, most of them (%d) on %s\n", q.TailCommands, q.LongestTailHas, q.LongestTail)
 				}
 			}
 		})
@@ -150,7 +168,10 @@ func (a *app) printOverview(o overview) error {
 		section("CONDITIONS", func(w io.Writer) {
 			for _, c := range p.Conditions {
 				state := "ok"
-				if !c.OK {
+				switch {
+				case !c.OK && c.Because != "":
+					state = "because of " + c.Because
+				case !c.OK:
 					state = tryText(c.Cause, c.Hint)
 				}
 				fmt.Fprintf(w, "  %s\t%s\n", c.Code, state)

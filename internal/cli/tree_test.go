@@ -103,8 +103,8 @@ func TestTheCommandsAreThere(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"demo", "init", "run", "auth login", "auth status", "auth logout", "auth rekey", "auth export", "auth import", "entities", "entities show", "publish", "listen", "call",
-		"dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq resolve", "feeds list", "feeds resync", "feeds pause", "feeds resume", "status", "config check", "config schema", "config show", "sandbox", "bench ingest", "bench publish", "bench feeds", "version",
+		"demo", "init", "setup", "run", "auth login", "auth status", "auth logout", "auth rekey", "auth export", "auth import", "entities", "entities show", "publish", "listen", "call",
+		"dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq resolve", "feeds list", "feeds resync", "feeds pause", "feeds resume", "audit list", "audit verify", "status", "health", "config check", "config schema", "config show", "sandbox", "bench ingest", "bench publish", "bench feeds", "version",
 	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("outlook-connector %s is missing", want)

@@ -152,9 +152,10 @@ func (p *process) stumbles() []string {
 // call runs a command of the program to its end and returns what it printed.
 func call(t *testing.T, dir string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	path := binary(t) // it may have to be built, which takes its time
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary(t), args...)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 	var out, errOut bytes.Buffer
