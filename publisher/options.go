@@ -264,7 +264,7 @@ func newDefinition(p Publisher) (*definition, error) {
 	if d.GiveUpAfter < 0 || d.InFlight < 0 || d.Settle < 0 {
 		problem("give_up_after, settle and in_flight must not be negative")
 	}
-	d.gates = newGates(d.InFlight)
+	d.gates = newGates(d.InFlight, d.Batch)
 	var err error
 	if d.base, err = defaultsOf(p); err != nil {
 		problems = append(problems, err)

@@ -33,11 +33,17 @@ type gates struct {
 	requests chan struct{} // requests at Graph
 }
 
-func newGates(inFlight int) gates {
+// newGates makes them. Where several commands make one request, as many may be
+// begun as are in hand: those that go together are few requests.
+func newGates(inFlight int, batch bool) gates {
 	inFlight = max(inFlight, 1)
+	begun := inFlight + (inFlight+1)/2
+	if batch {
+		begun = InHand(inFlight)
+	}
 	return gates{
 		hand:     make(chan struct{}, InHand(inFlight)),
-		begun:    make(chan struct{}, inFlight+(inFlight+1)/2),
+		begun:    make(chan struct{}, begun),
 		requests: make(chan struct{}, inFlight),
 	}
 }

@@ -85,7 +85,7 @@ func TestEverythingWritableIsWrittenAsTheReferenceShowsIt(t *testing.T) {
 
 // publishing parses a configuration with one publisher, whose client finds Graph
 // at another address than the sandbox's own.
-func (w *world) publishing(graphURL, publisher string) *config.Config {
+func (w *world) publishing(graphURL string, publishers ...string) *config.Config {
 	w.t.Helper()
 	text := fmt.Sprintf(`
 nats: {embedded: {store_dir: ./nats, listen: "127.0.0.1:0"}}
@@ -95,7 +95,7 @@ clients:
 publishers:
   - %s
 http: {listen: %q}
-`, w.AuthorizeURL(), w.TokenURL(), graphURL, sandbox.DefaultClientID, strings.Join(everyScope(), ", "), publisher, freeAddress(w.t))
+`, w.AuthorizeURL(), w.TokenURL(), graphURL, sandbox.DefaultClientID, strings.Join(everyScope(), ", "), strings.Join(publishers, "\n  - "), freeAddress(w.t))
 	c, err := config.Parse(config.Source{File: filepath.Join(w.dir, "outlook-connector.yaml"), Data: []byte(text)})
 	if err != nil {
 		w.t.Fatal(err)
