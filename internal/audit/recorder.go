@@ -374,7 +374,7 @@ func (r *Recorder) failed(ctx context.Context, err error) {
 	r.problem = err
 	r.mu.Unlock()
 	if first {
-		r.log.ErrorContext(ctx, "audit rows cannot be stored, commands wait", "error", err, "hint", fault.HintOf(err))
+		r.log.WarnContext(ctx, "audit rows cannot be stored, commands wait", "error", err, "hint", fault.HintOf(err))
 	}
 }
 
