@@ -32,6 +32,9 @@ type Publish struct {
 	Mailboxes int
 	// InFlight is how many requests are made at a time. Zero means 64.
 	InFlight int
+	// Workers is how many workers take the commands, each with InFlight requests at
+	// a time. Zero means 1. The bare loop is one in any case.
+	Workers int
 	// Delivery is the publisher's. Empty means at_least_once.
 	Delivery string
 	// Pace is how many commands a second are sent for the time from sending one to
@@ -180,6 +183,8 @@ func (p Publish) Run(ctx context.Context) (PublishReport, error) {
 	}
 	return report, nil
 }
+
+func (p Publish) workers() int { return max(p.Workers, 1) }
 
 func (p Publish) withDefaults() Publish {
 	p.Messages, p.For = cmp.Or(p.Messages, 20_000), cmp.Or(p.For, 5*time.Second)

@@ -35,7 +35,8 @@ type line struct {
 	queue  *events
 	names  jet.Names
 	sink   *process
-	taker  *process // the worker, or the bare loop
+	taker  *process   // the worker, or the bare loop
+	more   []*process // further workers
 	server server
 	web    *http.Client
 	sent   int // commands so far
@@ -77,6 +78,17 @@ func (p Publish) one(ctx context.Context, run PublishRun, bare bool) (m PublishM
 				err = failed
 			}
 		}()
+		if !bare {
+			for range p.workers() - 1 {
+				spec.Worker.CPUProfile, spec.Worker.HeapProfile = "", "" // those of one say what they all do
+				other, err := spawn(ctx, what, p.Command, spec)
+				if err != nil {
+					return err
+				}
+				defer func() { _ = other.end() }() // the first one says what went wrong
+				l.more = append(l.more, other)
+			}
+		}
 		if m, err = l.measure(ctx, run.Delay); err == nil && !bare {
 			err = l.checkOutcomes(ctx)
 		}
@@ -136,7 +148,7 @@ func (l *line) taking(bare bool, profile func(kind string) string) (Spec, error)
 func (l *line) measure(ctx context.Context, delay time.Duration) (m PublishMeasured, err error) {
 	m.Commands = l.p.Messages
 	if delay > 0 {
-		m.Commands = min(m.Commands, max(int(float64(l.p.InFlight)*l.p.For.Seconds()/delay.Seconds()), 1))
+		m.Commands = min(m.Commands, max(int(float64(l.inFlight())*l.p.For.Seconds()/delay.Seconds()), 1))
 	}
 	if err := l.send(ctx, min(l.p.Mailboxes, m.Commands)); err != nil {
 		return m, err
@@ -150,10 +162,10 @@ func (l *line) measure(ctx context.Context, delay time.Duration) (m PublishMeasu
 	if err := l.send(ctx, m.Commands); err != nil {
 		return m, err
 	}
-	if err := l.untilWaiting(ctx, min(l.p.InFlight, m.Commands)); err != nil {
+	if err := l.untilWaiting(ctx, min(l.inFlight(), m.Commands)); err != nil {
 		return m, err
 	}
-	before, serverBefore, sinkBefore := l.taker.usage(), l.server.usage(), l.sink.usage()
+	before, serverBefore, sinkBefore := l.usage(), l.server.usage(), l.sink.usage()
 	began := time.Now()
 	if err := l.ask(ctx, http.MethodPost, sinkGo, nil); err != nil {
 		return m, err
@@ -162,7 +174,7 @@ func (l *line) measure(ctx context.Context, delay time.Duration) (m PublishMeasu
 		return m, err
 	}
 	m.Seconds = time.Since(began).Seconds()
-	after, serverAfter, sinkAfter := l.taker.usage(), l.server.usage(), l.sink.usage()
+	after, serverAfter, sinkAfter := l.usage(), l.server.usage(), l.sink.usage()
 	var state EffectsState
 	if err := l.ask(ctx, http.MethodGet, sinkState, &state); err != nil {
 		return m, err
@@ -180,8 +192,23 @@ func (l *line) measure(ctx context.Context, delay time.Duration) (m PublishMeasu
 	if state.Commands != l.sent {
 		return m, fmt.Errorf("%d of %d commands were done; it says: %s", state.Commands, l.sent, l.taker.err)
 	}
-	m.RSSPeak, m.Connections, m.Repeats = l.taker.usage().Peak, state.Connections, state.Repeats
+	m.RSSPeak, m.Connections, m.Repeats = l.usage().Peak, state.Connections, state.Repeats
 	return m, nil
+}
+
+// inFlight is how many requests all of them make at a time.
+func (l *line) inFlight() int { return l.p.InFlight * (1 + len(l.more)) }
+
+// usage is what all of them have used: the sum of their CPU time, and the memory
+// of the one that takes most.
+func (l *line) usage() usage {
+	all := l.taker.usage()
+	for _, other := range l.more {
+		used := other.usage()
+		all.CPU += used.CPU
+		all.Peak = max(all.Peak, used.Peak)
+	}
+	return all
 }
 
 // commandOf returns a command of a size, with room for its mailbox and number.

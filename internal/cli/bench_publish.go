@@ -17,6 +17,7 @@ type benchPublishFlags struct {
 	delays              []time.Duration
 	messages, mailboxes int
 	inFlight, pace      int
+	workers             []int
 	size, delivery      string
 	length              time.Duration
 }
@@ -40,11 +41,15 @@ and acknowledges them; it looks into none, keeps nothing and waits for nothing
 that it need not wait for. "ratio" is the worker's rate by the bare loop's; with
 --delivery exactly_once, where a mail takes more than one request, it is that of
 their requests. The rate is that of a full queue; p50 and p99 are the time from
-sending a command to its acknowledgment while --pace commands a second come.`,
+sending a command to its acknowledgment while --pace commands a second come.
+
+With --workers several workers take the commands together, one number of them
+after the other; "ratio" is then their rate by that of the first number.`,
 		Example: `  outlook-connector bench publish
   outlook-connector bench publish --rounds 3 --output json
   outlook-connector bench publish --delay 20ms --delivery exactly_once
   outlook-connector bench publish --delay 0s --messages 50000 --profile profiles
+  outlook-connector bench publish --workers 1,2,4 --delay 100ms --for 15s --messages 60000   # what do more workers bring?
   outlook-connector bench publish --nats nats://127.0.0.1:4222           # a server of your own`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.benchPublish(cmd.Context(), f) },
@@ -56,6 +61,7 @@ sending a command to its acknowledgment while --pace commands a second come.`,
 	flags.StringVar(&f.size, "size", "1KB", "`SIZE` of a command, at least 512B")
 	flags.IntVar(&f.mailboxes, "mailboxes", 1000, "mailboxes over which the commands are spread")
 	flags.IntVar(&f.inFlight, "in-flight", 64, "requests at the same time")
+	flags.IntSliceVar(&f.workers, "workers", nil, "`N` workers together; several numbers are measured one after the other, without the bare loop")
 	flags.StringVar(&f.delivery, "delivery", "at_least_once", "the publisher's delivery: at_least_once, exactly_once or at_most_once")
 	flags.IntVar(&f.pace, "pace", 200, "commands a second while p50 and p99 are measured")
 	f.add(flags)
@@ -86,14 +92,30 @@ func (a *app) benchPublish(ctx context.Context, f benchPublishFlags) error {
 	case f.delivery != "at_least_once" && f.delivery != "exactly_once" && f.delivery != "at_most_once":
 		return usagef("--delivery %q: write at_least_once, exactly_once or at_most_once", f.delivery)
 	}
+	for _, n := range f.workers {
+		if n < 1 || n > 64 {
+			return usagef("--workers must be 1 to 64, not %d", n)
+		}
+	}
 	if err := f.check(); err != nil {
 		return err
 	}
-	report, err := bench.Publish{
+	setup := bench.Publish{
 		Command: benchPart, Delays: f.delays, Messages: f.messages, For: f.length, Size: size, Mailboxes: f.mailboxes,
 		InFlight: f.inFlight, Delivery: f.delivery, Pace: f.pace,
 		NATS: f.nats, SyncAlways: f.syncAlways, Rounds: f.rounds, Profile: f.profile, Progress: a.benchProgress,
-	}.Run(ctx)
+	}
+	if len(f.workers) > 0 {
+		report, err := bench.Scale{Publish: setup, Workers: f.workers}.Run(ctx)
+		if err != nil {
+			return err
+		}
+		if a.output == "json" {
+			return a.printJSON(report)
+		}
+		return a.printBenchScale(report, f.workers)
+	}
+	report, err := setup.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,6 +123,27 @@ func (a *app) benchPublish(ctx context.Context, f benchPublishFlags) error {
 		return a.printJSON(report)
 	}
 	return a.printBenchPublish(report)
+}
+
+func (a *app) printBenchScale(r bench.ScaleReport, workers []int) error {
+	fmt.Fprintf(a.out, "%s on %s: commands for %d mailboxes, %s at a time and worker, %s, %gs an answer\n\n",
+		count(r.CPUs, "CPU"), r.OS, r.Mailboxes, count(r.InFlight, "request"), r.Delivery, r.Delay)
+	table := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "round\tworkers\tcommands\tseconds\t/s\teach\tCPU s/10k\tserver\tsink\tRSS peak\tin flight\tconnections\trepeats\tratio\t")
+	for _, run := range r.Runs {
+		fmt.Fprintf(table, "%d\t%d\t%d\t%.1f\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f MiB\t%d\t%d\t%d\t%.2f\t\n",
+			run.Round, run.Workers, run.Commands, run.Seconds, run.Rate, run.Rate/float64(run.Workers), run.CPU, run.ServerCPU, run.SinkCPU,
+			mebibytes(run.RSSPeak), run.MostInFlight, run.Connections, run.Repeats, run.Ratio)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	for _, n := range workers[1:] {
+		median, least, most := r.Median(n)
+		fmt.Fprintf(a.out, "%s: %.2f times the rate of %d (%.2f to %.2f)\n", count(n, "worker"), median, workers[0], least, most)
+	}
+	return nil
 }
 
 func (a *app) printBenchPublish(r bench.PublishReport) error {

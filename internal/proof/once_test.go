@@ -123,7 +123,47 @@ func (o *onceCrew) run(mails int) (f onceFigures) {
 	for _, p := range o.workers {
 		report(t, p.stumbles())
 	}
+	o.audit(outcomes)
 	return f
+}
+
+// audit holds the record of who had what done against the outcomes: each has its
+// row, and the chains of the killed workers are whole.
+func (o *onceCrew) audit(outcomes map[string]onceOutcome) {
+	o.t.Helper()
+	if stdout, stderr, code := call(o.t, o.dir, "audit", "verify"); code != 0 {
+		o.t.Errorf("audit verify: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	stdout, stderr, code := call(o.t, o.dir, "audit", "list", "--kind", "command", "--limit", "0", "--output", "json")
+	if code != 0 {
+		o.t.Errorf("audit list: exit code %d\n%s", code, stderr)
+	}
+	var list []struct {
+		Command struct {
+			ID, Outcome string
+			Again       bool
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil {
+		o.t.Errorf("audit list: %v", err)
+	}
+	rows, again := map[string]string{}, 0
+	for _, row := range list {
+		rows[row.Command.ID] = row.Command.Outcome
+		if row.Command.Again {
+			again++
+		}
+	}
+	missing := 0
+	for id, is := range outcomes {
+		if rows[id] != is.Outcome {
+			missing++
+		}
+	}
+	o.t.Logf("the audit record has rows of %d commands, %d of them written once more after a kill", len(rows), again)
+	if missing > 0 {
+		o.t.Errorf("%d of %d outcomes have no row that says the same", missing, len(outcomes))
+	}
 }
 
 // storm are the faults that Graph has for requests that change something.
