@@ -46,7 +46,7 @@ func (s Scale) Run(ctx context.Context) (ScaleReport, error) {
 	if len(s.Delays) == 0 {
 		s.Delays = []time.Duration{100 * time.Millisecond}
 	}
-	p := s.Publish.withDefaults()
+	p := s.withDefaults()
 	report := ScaleReport{
 		CPUs: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
 		Mailboxes: p.Mailboxes, InFlight: p.InFlight, Delivery: p.Delivery, Delay: p.Delays[0].Seconds(),
