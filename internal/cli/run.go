@@ -16,9 +16,10 @@ import (
 	"outlook-connector/worker"
 )
 
-// stopTimeout is how long a worker may take to finish what it has in hand:
-// below the 30 s after which orchestrators usually kill.
-const stopTimeout = 25 * time.Second
+// stopTimeout is how long a worker may take to finish what it has in hand. With
+// what a step takes that overruns it, the process is gone within 25 s, below the
+// 30 s after which orchestrators usually kill.
+const stopTimeout = 24 * time.Second
 
 func (a *app) runCommand() *cobra.Command {
 	var roles []string
