@@ -108,10 +108,12 @@ func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
 		t.rec = t.signed(next)
 		return t.send(ctx, at, call)
 	}
-	if !pass(ctx, t.def.gates.begun) {
-		return Again(0), true, false
+	if s.work == nil { // a file goes for minutes, and is found again
+		if !pass(ctx, t.def.gates.begun) {
+			return Again(0), true, false
+		}
+		defer func() { <-t.def.gates.begun }()
 	}
-	defer func() { <-t.def.gates.begun }()
 	switch err := t.save(ctx, next, patienceBefore); {
 	case errors.Is(err, ErrConflict):
 		t.dropDraft(ctx)

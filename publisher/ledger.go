@@ -147,7 +147,7 @@ func (w *Worker) remember(key string, r record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.Touched = w.now()
-	maps.DeleteFunc(w.unstored, func(_ string, old record) bool { return r.Touched.Sub(old.Touched) > rememberFor })
+	w.dropOld(r.Touched)
 	if len(w.unstored) < maxRemembered {
 		w.unstored[key] = r
 	}
@@ -157,7 +157,16 @@ func (w *Worker) remember(key string, r record) {
 func (w *Worker) inTrouble() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.unstored) > 0 {
+		w.dropOld(w.now())
+	}
 	return len(w.unstored) > 0
+}
+
+// dropOld forgets the records of commands that went to another process. The caller
+// holds the lock.
+func (w *Worker) dropOld(now time.Time) {
+	maps.DeleteFunc(w.unstored, func(_ string, old record) bool { return now.Sub(old.Touched) > rememberFor })
 }
 
 func (w *Worker) recall(key string) (record, bool) {

@@ -38,7 +38,8 @@ type Message struct {
 	Received time.Time
 	// Fresh says that the message was not delivered before, as far as the caller
 	// knows. Then the ledger is not asked for a record first: the first write
-	// fails where there is one. A wrong hint costs a request more, and nothing else.
+	// fails where there is one. A wrong hint costs a command of [AtLeastOnce] without
+	// a key one effect more, or a Retry-After that was written down; others nothing.
 	Fresh bool
 	// Deadline returns the moment from which somebody else may be given the
 	// message, as far as the caller knows (it moves with each heartbeat). It is

@@ -95,7 +95,7 @@ func (w *Worker) runCommand(ctx, waiting context.Context, g *generation, lobby *
 	}
 	command := publisher.Message{
 		Publisher: name, Mailbox: mailbox, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
-		Header: m.Header, Data: m.Data, Received: m.Received, Fresh: m.Delivered == 1, Deadline: m.Deadline,
+		Header: m.Header, Data: m.Data, Received: m.Received, Fresh: m.Fresh, Deadline: m.Deadline,
 	}
 	glance, ok := g.publisher.Glance(ctx, command)
 	pass, wait := lobby.enter(waiting, name, m, glance, ok)

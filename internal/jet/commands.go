@@ -35,6 +35,11 @@ type Message struct {
 	// Delivered counts deliveries, this one included. It is a hint: a killed
 	// server forgets some of it, so it proves nothing about earlier attempts.
 	Delivered uint64
+	// Fresh says that nobody has had the command before, as far as can be known here:
+	// it is the first delivery of the shared consumer, and the connection has not
+	// been lost since the command was stored. The consumer of a lane is made anew now
+	// and then, and counts from the beginning.
+	Fresh bool
 	// Deadline returns the moment from which the server may give the command to
 	// another worker, as far as this process can know; it moves on while the
 	// command runs. Ask it right before what must not be done twice.
@@ -100,6 +105,7 @@ func (q *Commands) queue(consumer string, parallel int, handle func(ctx context.
 		verdict := handle(ctx, Message{
 			Subject: m.Subject(), Stream: meta.Stream, Sequence: meta.Sequence.Stream, Header: Header(m.Headers()),
 			Data: m.Data(), Received: meta.Timestamp, Delivered: meta.NumDelivered,
+			Fresh:    meta.NumDelivered == 1 && consumer == PublishConsumer && c.unbroken(meta.Timestamp),
 			Deadline: func() time.Time { return work.deadline(m) },
 			Aside:    func() (func(), bool) { return work.places.stepAside(len(m.Data())) },
 		})

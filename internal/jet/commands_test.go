@@ -42,7 +42,7 @@ func TestACommandIsDeliveredUntilItIsDone(t *testing.T) {
 	for n := uint64(1); n <= 3; n++ {
 		m := <-deliveries
 		if m.Subject != sendMail(c) || m.Stream != "OUTLOOK_PUBLISH" || m.Sequence != 1 || string(m.Data) != `{"a":1}` ||
-			m.Header["Nats-Msg-Id"][0] != "key-1" || m.Header["Outlook-Expires"][0] != "x" || m.Delivered != n ||
+			m.Header["Nats-Msg-Id"][0] != "key-1" || m.Header["Outlook-Expires"][0] != "x" || m.Delivered != n || m.Fresh != (n == 1) ||
 			m.Received.Before(before) || m.Received.After(time.Now()) {
 			t.Errorf("delivery %d: %+v", n, m)
 		}
@@ -50,6 +50,43 @@ func TestACommandIsDeliveredUntilItIsDone(t *testing.T) {
 	eventually(t, "the queue is empty", func() bool { return publishStatus(t, c).Messages == 0 })
 	if len(deliveries) != 0 {
 		t.Errorf("%d deliveries after the verdict", len(deliveries))
+	}
+}
+
+// TestNobodyKnowsWhoHadACommandBefore stores commands, one of them in a lane, and
+// has the server go away for a moment before they are delivered.
+func TestNobodyKnowsWhoHadACommandBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect()
+	first := func() map[string]bool {
+		fresh := map[string]bool{}
+		came := make(chan jet.Message, 10)
+		stop := background(t, func(ctx context.Context) error {
+			return c.Commands().Run(ctx, 4, func(_ context.Context, m jet.Message) jet.Verdict {
+				came <- m
+				return jet.Ack()
+			})
+		})
+		defer stop()
+		for range 2 {
+			m := <-came
+			fresh[m.Subject] = m.Fresh
+		}
+		return fresh
+	}
+	lane := laneOf(c, "ann@contoso.example")
+	publish(t, c, sendMail(c), "1")
+	publish(t, c, lane, "1")
+	if fresh := first(); !fresh[sendMail(c)] || fresh[lane] {
+		t.Errorf("fresh are %v, want the one that is in no lane", fresh)
+	}
+	publish(t, c, sendMail(c), "2")
+	publish(t, c, lane, "2")
+	w.stop()
+	w.start()
+	if fresh := first(); fresh[sendMail(c)] || fresh[lane] {
+		t.Errorf("fresh are %v after a restart of the server, want none", fresh)
 	}
 }
 

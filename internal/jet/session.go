@@ -23,6 +23,7 @@ var (
 // one, and with it every request that was on its way.
 type session struct {
 	number uint64 // how many reconnects came before
+	began  time.Time
 	ctx    context.Context
 	end    context.CancelFunc
 }
@@ -39,9 +40,20 @@ func (c *Conn) current(nc *nats.Conn) *session {
 			c.session.end()
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		c.session = &session{number: number, ctx: ctx, end: cancel}
+		c.session = &session{number: number, began: time.Now(), ctx: ctx, end: cancel}
 	}
 	return c.session
+}
+
+// clocks is how far a server's clock may be from this process's.
+const clocks = time.Minute
+
+// unbroken reports whether the connection has not been lost since a message was
+// stored, at a moment of the server's. A server that was killed in between may
+// have forgotten who had the message.
+func (c *Conn) unbroken(stored time.Time) bool {
+	s := c.current(c.nc)
+	return s.number == 0 || s.began.Add(clocks).Before(stored)
 }
 
 // waitConnected returns once there is a connection, or when ctx ends.
