@@ -72,6 +72,7 @@ func TestTheSchemaFitsTheValues(t *testing.T) {
 		"image: {repository: x, digest: latest}",
 		"autoscaling: {enabled: true, min: 0}",
 		"networkPolicy: {enabled: true, natsPorts: []}",
+		"networkPolicy: {enabled: true, extraEgressPorts: [https]}",
 	} {
 		var base, change map[string]any
 		if err := yaml.Unmarshal([]byte(values), &base); err != nil {

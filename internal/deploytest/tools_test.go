@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,6 +73,7 @@ networkPolicy:
   enabled: true
   from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
   natsTo: [{podSelector: {matchLabels: {app: nats}}}]
+  extraEgressPorts: [4318]
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
 prometheusRule: {enabled: true}
 dashboard: {enabled: true}
@@ -100,6 +102,34 @@ func TestToolHelm(t *testing.T) {
 			checkPods(t, rendered, c.pods)
 		})
 	}
+	t.Run("the ingress leads to what people need", func(t *testing.T) { checkIngress(t, render(t, everything)) })
+	t.Run("names stay short", func(t *testing.T) {
+		for release, want := range map[string]string{
+			strings.Repeat("a", 53):                        strings.Repeat("a", 26) + "-outlook-connector-workers",
+			"outlook-connector-" + strings.Repeat("a", 35): "outlook-connector-" + strings.Repeat("a", 26) + "-workers",
+		} {
+			out := mustTool(t, everything, "helm", "template", release, chart, "--kube-version", "1.37.0", "--values", "-")
+			if len(want) != 52 || !strings.Contains(out, "\n  name: "+want+"\n") {
+				t.Errorf("release %s has no %s, of %d characters", release, want, len(want))
+			}
+		}
+	})
+	t.Run("whom the network policy shuts out is told", func(t *testing.T) {
+		const warning = "WARNING: networkPolicy.from is empty"
+		copied := withNotes(t)
+		for values, warned := range map[string]bool{
+			"{}":                                false,
+			"{ingress: {enabled: true}}":        true,
+			"{serviceMonitor: {enabled: true}}": true,
+			"{serviceMonitor: {enabled: true}, networkPolicy: {enabled: false}}": false,
+			everything: false,
+		} {
+			out := mustTool(t, values, "helm", "template", "oc", copied, "--kube-version", "1.37.0", "--values", "-")
+			if strings.Contains(out, warning) != warned {
+				t.Errorf("%s: warned %t, want %t", values, !warned, warned)
+			}
+		}
+	})
 	t.Run("a misspelt member is not valid", func(t *testing.T) {
 		out, err := tool(t, strings.Replace(render(t, everything), "serviceAccountName:", "serviceAcountName:", 1), "kubeconform", "-strict",
 			"-schema-location", schemas+"/{{.ResourceKind}}{{.KindSuffix}}.json")
@@ -148,6 +178,48 @@ type kubernetesObject struct {
 					Env  []struct{ Name, Value string }
 				}
 			}
+		}
+	}
+}
+
+// withNotes returns a copy of the chart that renders its notes as an object: helm shows
+// them only where there is a cluster.
+func withNotes(t *testing.T) string {
+	t.Helper()
+	copied := filepath.Join(t.TempDir(), "chart")
+	mustTool(t, "", "cp", "-rL", chart, copied)
+	if err := os.Rename(filepath.Join(copied, "templates/NOTES.txt"), filepath.Join(copied, "NOTES.txt")); err != nil {
+		t.Fatal(err)
+	}
+	notes := "kind: Notes\ntext: {{ tpl (.Files.Get \"NOTES.txt\") . | toJson }}\n"
+	if err := os.WriteFile(filepath.Join(copied, "templates/notes.yaml"), []byte(notes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+// checkIngress demands that the ingress leads to every route of the program but those
+// for probes and scrapers, which need no credential.
+func checkIngress(t *testing.T, rendered string) {
+	t.Helper()
+	exact, prefixes := make(map[string]bool), []string(nil)
+	for _, found := range regexp.MustCompile(`- path: (\S+)\n\s+pathType: (\S+)`).FindAllStringSubmatch(rendered, -1) {
+		if found[2] == "Exact" {
+			exact[found[1]] = true
+		} else {
+			prefixes = append(prefixes, found[1]+"/")
+		}
+	}
+	routes := regexp.MustCompile(`(?:open|closed)\("[A-Z]+ ([^"]+)"`).FindAllStringSubmatch(
+		read(t, "internal/httpd/server.go")+read(t, "internal/httpd/terminal.go"), -1)
+	if len(routes) < 10 {
+		t.Fatalf("%d routes were found", len(routes))
+	}
+	for _, route := range routes {
+		path := strings.TrimSuffix(route[1], "{$}")
+		got := exact[path] || slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+		if want := !slices.Contains([]string{"/livez", "/readyz", "/metrics"}, path); got != want {
+			t.Errorf("the ingress leads to %s: %t, want %t", path, got, want)
 		}
 	}
 }

@@ -93,9 +93,12 @@ func (c *Conn) ensure(ctx context.Context) error {
 	if problems = append(problems, found...); len(problems) == 0 {
 		return nil
 	}
-	hint := "make or edit these streams as listed, or set nats.manage_streams: true"
-	if c.o.ManageStreams {
+	hint := "run outlook-connector setup as a user who may make streams, or set nats.manage_streams: true"
+	switch {
+	case c.o.ManageStreams:
 		hint = "these cannot be changed without losing messages: edit or delete them with the nats CLI, or set another nats.prefix"
+	case slices.Contains(problems, missing(c.names.AuditStream())):
+		hint += "; where no audit record is wanted, set audit: {enabled: false}"
 	}
 	return fault.New(fault.Fatal, "%w", &SetupError{Problems: problems}).WithCode("streams_differ").WithHint("%s", hint)
 }

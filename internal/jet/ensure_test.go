@@ -122,7 +122,7 @@ func TestWithoutManageStreamsEveryProblemIsListed(t *testing.T) {
 	must(js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "OUTLOOK_EVENTS", Subjects: []string{"outlook.event.>"}, MaxAge: time.Hour, AllowDirect: true, Storage: jetstream.MemoryStorage,
 	}))
-	c := w.dial(func(o *jet.Options) { o.ManageStreams = false; o.Replicas = 3 })
+	c := w.dial(audited, func(o *jet.Options) { o.ManageStreams = false; o.Replicas = 3 })
 	err := c.EnsureStreams(t.Context())
 	setup, ok := errors.AsType[*jet.SetupError](err)
 	if !ok {
@@ -138,13 +138,23 @@ func TestWithoutManageStreamsEveryProblemIsListed(t *testing.T) {
 		"OUTLOOK_EVENTS.replicas: is 1, should be 3",
 		"OUTLOOK_EVENTS.subjects: is outlook.event.>, should be outlook.event.> outlook.cursor.> outlook.index.>",
 		"OUTLOOK_FEEDS: missing", "OUTLOOK_PUBLISH: missing", "OUTLOOK_LEDGER: missing", "OUTLOOK_RESULT: missing", "OUTLOOK_DLQ: missing", "OUTLOOK_BLOB: missing",
+		"OUTLOOK_AUDIT: missing",
 	} {
 		if !slices.Contains(setup.Problems, want) {
 			t.Errorf("%q is not among %q", want, setup.Problems)
 		}
 	}
-	if fault.KindOf(err) != fault.Fatal || !strings.Contains(fault.HintOf(err), "manage_streams") {
-		t.Errorf("kind %s, hint %q", fault.KindOf(err), fault.HintOf(err))
+	if fault.KindOf(err) != fault.Fatal {
+		t.Errorf("kind %s", fault.KindOf(err))
+	}
+	for _, want := range []string{"outlook-connector setup", "who may make streams", "manage_streams", "audit: {enabled: false}"} {
+		if !strings.Contains(fault.HintOf(err), want) {
+			t.Errorf("the hint lacks %q: %q", want, fault.HintOf(err))
+		}
+	}
+	hint := fault.HintOf(w.dial(func(o *jet.Options) { o.ManageStreams = false }).EnsureStreams(t.Context()))
+	if !strings.Contains(hint, "outlook-connector setup") || strings.Contains(hint, "audit") {
+		t.Errorf("without an audit record the hint is %q", hint)
 	}
 	if ready := c.Ready(); !errors.Is(ready, err) {
 		t.Errorf("ready says %v", ready)

@@ -1,6 +1,13 @@
+{{/*
+44 characters at most, so that NAME-workers has 52: the names of pods and of revisions,
+which Kubernetes puts into labels of 63, are that and 11 more.
+*/}}
 {{- define "oc.name" -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- if not (contains .Chart.Name .Release.Name) }}-{{ .Chart.Name }}{{ end -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 44 | trimSuffix "-" -}}
+{{- else -}}
+{{- .Release.Name | trunc 26 | trimSuffix "-" }}-{{ .Chart.Name -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "oc.labels" -}}
