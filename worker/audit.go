@@ -87,6 +87,9 @@ func (s *auditStore) Last(ctx context.Context, chain string) ([]byte, uint64, er
 	return s.conn.Audit().Last(ctx, chain)
 }
 
+// MaxMessage returns how long a message may be.
+func (s *auditStore) MaxMessage() int { return s.conn.Audit().MaxMessage() }
+
 // commandAudit is the record as the publisher sees it.
 type commandAudit struct{ *audit.Recorder }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/retry"
 )
 
 // Store is where the messages of chains go.
@@ -25,17 +26,26 @@ type Store interface {
 	Append(ctx context.Context, chain string, data []byte, after uint64) (uint64, error)
 	// Last returns the chain's last message, nil and 0 where there is none.
 	Last(ctx context.Context, chain string) (data []byte, sequence uint64, err error)
+	// MaxMessage is how many bytes a message may have at present, 0 where that is
+	// not known.
+	MaxMessage() int
 }
 
 // ErrNotLast is returned by [Store.Append] where the chain goes on otherwise than
 // its writer thinks.
 var ErrNotLast = errors.New("the chain has another last message")
 
-// Bounds of a message.
+// Bounds of a message. One of more than maxBytes, or of more than the store
+// takes, has a single row.
 const (
 	maxRows  = 512
 	maxBytes = 256 << 10
 )
+
+// pauses are between the attempts to store a message that is refused though it
+// would fit: the one before may still be on its way through a cluster, or its
+// leader be one that has lost its office.
+var pauses = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second}
 
 const (
 	// DefaultLinger is how long at least two messages are apart: rows come in
@@ -292,18 +302,24 @@ func (r *Recorder) next() *message {
 // back to those that wait.
 func (r *Recorder) encode(m *message) error {
 	m.before = r.chain.Head()
+	bound := maxBytes
+	if most := r.o.Store.MaxMessage(); most > 0 {
+		bound = min(bound, most)
+	}
 	now := r.o.Now()
 	for i, e := range m.rows {
-		if len(m.data) > maxBytes {
+		before := r.chain.Head()
+		line, err := r.chain.Append(e.row, now)
+		if err != nil { // a row is made of nothing that cannot be JSON
+			return fmt.Errorf("encode audit row: %w", err)
+		}
+		if i > 0 && len(m.data)+1+len(line) > bound {
+			r.chain = &Chain{head: before}
 			r.mu.Lock()
 			r.pending = slices.Concat(m.rows[i:], r.pending)
 			r.mu.Unlock()
 			m.rows = m.rows[:i]
 			break
-		}
-		line, err := r.chain.Append(e.row, now)
-		if err != nil { // a row is made of nothing that cannot be JSON
-			return fmt.Errorf("encode audit row: %w", err)
 		}
 		if i > 0 {
 			m.data = append(m.data, '\n')
@@ -343,11 +359,11 @@ func (r *Recorder) store(ctx context.Context, m *message) error {
 	return nil
 }
 
-// append stores a message, and looks what is there where it is refused.
+// append stores a message, and looks what is there where it is refused. Only a
+// store that holds to its refusal, through all pauses, has lost the chain.
 func (r *Recorder) append(ctx context.Context, data []byte) (uint64, error) {
-	const tries = 3
 	chain := r.chain.Head().Chain
-	for try := 1; ; try++ {
+	for try := 0; ; try++ {
 		sequence, err := r.o.Store.Append(ctx, chain, data, r.after)
 		if !errors.Is(err, ErrNotLast) {
 			return sequence, err
@@ -358,10 +374,12 @@ func (r *Recorder) append(ctx context.Context, data []byte) (uint64, error) {
 			return 0, looked
 		case string(last) == string(data):
 			return at, nil // an earlier attempt came through
-		case at != r.after || try == tries:
+		case at > r.after || try == len(pauses):
 			return 0, err
 		}
-		// What was refused would fit: a cluster does that now and then.
+		if slept := retry.Sleep(ctx, pauses[try]); slept != nil {
+			return 0, slept
+		}
 	}
 }
 

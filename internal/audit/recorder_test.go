@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,13 @@ type shelf struct {
 	// down refuses, swallow stores and loses the answer, refuse refuses though it
 	// would fit: as often as they say.
 	down, swallow, refuse int
+	// stale is until when a message that is stored is not seen by who asks.
+	stale time.Time
+	// max is how long a message may be; 0: not told, and not checked.
+	max int
 }
+
+func (s *shelf) MaxMessage() int { s.mu.Lock(); defer s.mu.Unlock(); return s.max }
 
 var errDown = fault.New(fault.Retry, "the store is full").WithCode("store_full")
 
@@ -35,6 +42,9 @@ func (s *shelf) Append(_ context.Context, chain string, data []byte, after uint6
 	if s.down > 0 {
 		s.down--
 		return 0, errDown
+	}
+	if s.max > 0 && len(data) > s.max {
+		return 0, errors.New("maximum payload exceeded")
 	}
 	if s.last == nil {
 		s.last = map[string]uint64{}
@@ -59,8 +69,9 @@ func (s *shelf) Append(_ context.Context, chain string, data []byte, after uint6
 func (s *shelf) Last(_ context.Context, chain string) ([]byte, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range slices.Backward(s.messages) {
-		if m.Chain == chain {
+	old := time.Now().Before(s.stale)
+	for i, m := range slices.Backward(s.messages) {
+		if m.Chain == chain && !(old && i == len(s.messages)-1) {
 			return m.Data, m.Sequence, nil
 		}
 	}
@@ -152,6 +163,68 @@ func TestALostAnswerStoresARowOnce(t *testing.T) {
 		report, ids, _ := s.report(t)
 		if report.ProblemCount != 0 || len(report.Chains) != 1 || fmt.Sprint(ids) != "[0 1 2 3 4]" {
 			t.Errorf("rows %v, report %+v", ids, report)
+		}
+	})
+}
+
+// The answer is lost, and then the message is refused by a leader that takes it a
+// while to see what is stored: it is no reason for another chain.
+func TestARefusalThatPassesBeginsNoNewChain(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(s *shelf){
+		"a message that is still applied": func(s *shelf) { s.swallow, s.stale = 1, time.Now().Add(2*time.Second) },
+		"refused though it would fit":     func(s *shelf) { s.refuse = 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &shelf{}
+				recorded(t, s, func(r *audit.Recorder) {
+					for i := range 3 {
+						if err := r.Add(command(fmt.Sprint(i)))(t.Context()); err != nil {
+							t.Errorf("row %d: %v", i, err)
+						}
+						s.set(func() { fault(s) })
+					}
+					s.set(func() { s.swallow, s.refuse, s.stale = 0, 0, time.Time{} })
+				})
+				report, ids, _ := s.report(t)
+				if report.ProblemCount != 0 || len(report.Chains) != 1 || fmt.Sprint(ids) != "[0 1 2]" {
+					t.Errorf("rows %v, report %+v", ids, report)
+				}
+			})
+		})
+	}
+}
+
+func TestAMessageIsNoLongerThanTheStoreTakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, most := range []int{0, 64 << 10, 4 << 10} {
+			s := &shelf{max: most}
+			recorded(t, s, func(r *audit.Recorder) {
+				var adding sync.WaitGroup
+				for i := range 1000 {
+					adding.Go(func() {
+						if err := r.Add(command(fmt.Sprint(i)))(t.Context()); err != nil {
+							t.Errorf("row %d: %v", i, err)
+						}
+					})
+				}
+				adding.Wait()
+			})
+			report, ids, _ := s.report(t)
+			longest, total := 0, 0
+			for _, m := range s.messages {
+				longest, total = max(longest, len(m.Data)), total+len(m.Data)
+			}
+			if report.ProblemCount != 0 || len(ids) != 1000 || longest > cmp.Or(most, 256<<10) {
+				t.Errorf("%d rows, at most %d bytes of %d, report %+v", len(ids), longest, most, report)
+			}
+			// The bound is made use of.
+			if most > 0 && len(s.messages) > 4+2*total/most {
+				t.Errorf("%d messages for %d bytes", len(s.messages), total)
+			}
 		}
 	})
 }

@@ -36,6 +36,16 @@ func (a *Audit) Append(ctx context.Context, chain string, data []byte, after uin
 	return ack.Sequence, nil
 }
 
+// MaxMessage returns how many bytes a message of a chain may have: what the server
+// takes, less what the headers need. It is 0 before the first connection.
+func (a *Audit) MaxMessage() int {
+	most := int(a.conn.nc.MaxPayload())
+	if most <= 0 {
+		return 0
+	}
+	return max(most-blobHeadroom, 1<<10)
+}
+
 // Last returns the last message of a chain, nil and 0 where there is none. It is
 // read from the stream's leader.
 func (a *Audit) Last(ctx context.Context, chain string) ([]byte, uint64, error) {

@@ -85,6 +85,17 @@ func TestAnAuditRecordWithoutLocksGetsThem(t *testing.T) {
 	}
 }
 
+func TestAMessageOfTheLengthThatItTellsIsStored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.connect(audited).Audit()
+	most := a.MaxMessage()
+	if most < 256<<10 || most >= 1<<20 { // the server has 1 MiB
+		t.Fatalf("at most %d bytes", most)
+	}
+	must(a.Append(t.Context(), "one", make([]byte, most), 0))
+}
+
 func TestWithoutTheRecordThereIsNoStreamOfIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,7 +13,8 @@ import (
 )
 
 // wire is a way to the server that notes what a client publishes to and
-// subscribes to.
+// subscribes to. The first message of the audit record goes there twice, as one
+// does whose answer was lost: first with nobody to hear the answer.
 type wire struct {
 	listener net.Listener
 	server   string
@@ -23,6 +24,7 @@ type wire struct {
 	subscribe  map[string]bool
 	conns      []net.Conn
 	closed     bool
+	repeated   bool
 	connecting sync.WaitGroup
 }
 
@@ -84,43 +86,55 @@ func (w *wire) carry(client net.Conn) {
 		_, _ = io.Copy(client, server)
 		_ = client.Close()
 	})
-	read, write := io.Pipe()
-	back.Go(func() {
-		w.listen(bufio.NewReaderSize(read, 64<<10))
-		_, _ = io.Copy(io.Discard, read)
-	})
-	_, _ = io.Copy(io.MultiWriter(server, write), client)
-	_ = write.Close()
+	w.forward(server, bufio.NewReaderSize(client, 64<<10))
 	_ = server.Close()
 	back.Wait()
 }
 
-// listen reads the client's half of the protocol:
+// forward reads the client's half of the protocol until it ends:
 // https://docs.nats.io/reference/reference-protocols/nats-protocol
-func (w *wire) listen(r *bufio.Reader) {
+func (w *wire) forward(server io.Writer, r *bufio.Reader) {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return
 		}
+		text := []byte(line)
 		words := strings.Fields(line)
-		if len(words) < 2 {
-			continue
+		if len(words) > 1 {
+			switch strings.ToUpper(words[0]) {
+			case "PUB", "HPUB":
+				size, err := strconv.Atoi(words[len(words)-1])
+				if err != nil {
+					return
+				}
+				body := make([]byte, size+len("\r\n"))
+				if _, err := io.ReadFull(r, body); err != nil {
+					return
+				}
+				w.note(w.publish, words[1])
+				text = append(text, body...)
+				if strings.HasPrefix(words[1], "outlook.audit.") && w.first() {
+					unheard := strings.Join(slices.Delete(words, 2, 3), " ") + "\r\n"
+					text = slices.Concat([]byte(unheard), body, text)
+				}
+			case "SUB":
+				w.note(w.subscribe, words[1])
+			}
 		}
-		switch strings.ToUpper(words[0]) {
-		case "PUB", "HPUB":
-			size, err := strconv.Atoi(words[len(words)-1])
-			if err != nil {
-				return
-			}
-			w.note(w.publish, words[1])
-			if _, err := r.Discard(size + 2); err != nil {
-				return
-			}
-		case "SUB":
-			w.note(w.subscribe, words[1])
+		if _, err := server.Write(text); err != nil {
+			return
 		}
 	}
+}
+
+// first reports whether it is called for the first time.
+func (w *wire) first() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.repeated
+	w.repeated = true
+	return !was
 }
 
 func (w *wire) note(in map[string]bool, subject string) {
