@@ -135,16 +135,16 @@ func (p *page) flags(title string, flags *pflag.FlagSet) {
 		if f.Hidden {
 			return
 		}
-		placeholder, usage := pflag.UnquoteUsage(f)
+		value, usage := pflag.UnquoteUsage(f)
 		name := "--" + f.Name
 		if f.Shorthand != "" {
 			name = "-" + f.Shorthand + ", " + name
 		}
 		p.line(".TP")
-		if placeholder == "" {
+		if value == "" {
 			p.line(`\fB%s\fR`, escape(name))
 		} else {
-			p.line(`\fB%s\fR \fI%s\fR`, escape(name), escape(placeholder))
+			p.line(`\fB%s\fR \fI%s\fR`, escape(name), escape(value))
 		}
 		switch f.DefValue {
 		case "", "false", "0", "[]", "0s":
