@@ -5,7 +5,6 @@ package proof_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,12 +69,7 @@ type disaster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	transport := &http.Transport{MaxIdleConnsPerHost: 16}
-	t.Cleanup(transport.CloseIdleConnections)
-	w := &world{
-		t: t, dice: dice(t), dir: t.TempDir(), logs: t.ArtifactDir(),
-		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
-	}
+	w := emptyWorld(t)
 	c := &cluster{
 		world: w, boxes: pick(10, 100), copies: pick(2, 10), mails: pick(2, 5), outs: pick(10, 200),
 		every: pick(2*time.Second, 10*time.Second), calm: pick(2*time.Second, 15*time.Second),

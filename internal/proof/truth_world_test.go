@@ -53,12 +53,7 @@ type crew struct {
 // subscriptions are made for a sandbox.
 func newCrew(t *testing.T, people int, subscriptions func(g *graph) string, flags ...string) *crew {
 	t.Helper()
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	w := &world{
-		t: t, dice: dice(t), dir: t.TempDir(), logs: t.ArtifactDir(),
-		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
-	}
+	w := emptyWorld(t)
 	c := &crew{world: w}
 	w.config = filepath.Join(w.dir, "outlook-connector.yaml")
 	w.graph = startGraph(t, w.dir, w.logs, people, flags...)

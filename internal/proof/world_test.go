@@ -51,14 +51,20 @@ const (
 	friend = "ben@contoso.example"
 )
 
-func newWorld(t *testing.T, s setting) *world {
+// emptyWorld is a machine with nothing on it.
+func emptyWorld(t *testing.T) *world {
 	t.Helper()
-	transport := &http.Transport{}
+	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	t.Cleanup(transport.CloseIdleConnections)
-	w := &world{
+	return &world{
 		t: t, dice: dice(t), dir: t.TempDir(), logs: t.ArtifactDir(),
 		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
 	}
+}
+
+func newWorld(t *testing.T, s setting) *world {
+	t.Helper()
+	w := emptyWorld(t)
 	w.config = filepath.Join(w.dir, "outlook-connector.yaml")
 	w.graph = startGraph(t, w.dir, w.logs, s.people, s.sandbox...)
 	w.listen = w.freeAddress()
