@@ -103,15 +103,19 @@ func TestAWorkerStopsWithoutNATS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	address := freeAddress(t)
-	began := time.Now()
-	w.start(w.config(setting{nats: external(address)})).stop() // it never came
+	stops := func(what string, r *running) {
+		began := time.Now()
+		r.stop()
+		// Of its 24 s it may wait a few for the lease and for the audit record.
+		if took := time.Since(began); took > 16*time.Second {
+			t.Errorf("%s: the stop took %s", what, took)
+		}
+	}
+	stops("it never came", w.start(w.config(setting{nats: external(address)})))
 	server := w.startNATS(address)
 	r := w.start(w.config(setting{nats: external(address)})).signedIn().primed()
 	server.stop()
-	r.stop() // it went
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("it took %s", took)
-	}
+	stops("it went", r)
 }
 
 // TestAWorkerThatNATSRefusesForNowGoesOn has the server answer while it cannot
