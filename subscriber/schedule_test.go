@@ -209,8 +209,8 @@ func TestOneSickMailboxParksAlone(t *testing.T) {
 	t.Parallel()
 	const sick, hour, reply = "box07", time.Hour, 20 * time.Millisecond
 	for name, c := range map[string]struct {
-		change      func(*subscriber.Options)
-		fails       func(ctx context.Context) error
+		change func(*subscriber.Options)
+		fails  func(ctx context.Context) error
 		// Requests for the sick one in an hour. Its pauses are random between nothing
 		// and 5 min: some 31 requests, give or take 3; every 30 s it would be 120.
 		least, most int
