@@ -33,6 +33,33 @@ func BenchmarkToken(b *testing.B) {
 	}
 }
 
+// BenchmarkSharedToken is a token of the owner that has a lease, as each request
+// asks for one.
+func BenchmarkSharedToken(b *testing.B) {
+	shared, err := tokenstore.NewShared(tokenstore.SharedOptions{
+		Store:   tokenstore.Options{Path: filepath.Join(b.TempDir(), "tokens.db"), Key: testKey},
+		Clients: []tokenstore.Client{testClient()}, Transport: newIDP(), Leases: &seat{board: newBoard()},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := shared.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	defer shared.Stop()
+	grant := testGrant(clientName, 1)
+	grant.Issued, grant.Expiry = time.Now(), time.Now().Add(time.Hour)
+	if err := shared.Adopt(b.Context(), grant); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := shared.Token(b.Context(), clientName, 2*time.Minute); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkAnswer is one question and its answer, both sides, without a wire.
 func BenchmarkAnswer(b *testing.B) {
 	service := tokenstore.Service{Source: living(b)}

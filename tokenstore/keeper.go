@@ -96,6 +96,7 @@ var errKeeperClosed = errors.New("the token keeper is closed")
 // holding is what the keeper holds for one client.
 type holding struct {
 	client   *Client
+	host     string // that its tokens come from; see tokenHost
 	endpoint *endpoint
 	epoch    func() (uint64, error) // the keeper's
 
@@ -155,7 +156,7 @@ func NewKeeper(o KeeperOptions) (*Keeper, error) {
 		client := clients[c.Name]
 		k.names = append(k.names, c.Name)
 		k.holdings[c.Name] = &holding{
-			client: client, endpoint: newEndpoint(client, o.Transport, k.log, o.Tracer), epoch: k.epoch,
+			client: client, host: client.tokenHost(), endpoint: newEndpoint(client, o.Transport, k.log, o.Tracer), epoch: k.epoch,
 			pause: backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMultiplier(2),
 				backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0)),
 		}

@@ -291,6 +291,13 @@ type leaseView struct {
 	err      error
 }
 
+// known is the state alone, for whoever asks for every token.
+func (l *lease) known() leaseState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
 func (l *lease) view() leaseView {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -49,7 +49,7 @@ func (h *holding) living(now time.Time) Token {
 // that are configured now. The refresh token of one server must not be sent to
 // another because somebody changed an address.
 func (h *holding) sameApp() bool {
-	return h.grant.ClientID == h.client.ClientID && h.grant.TokenHost == h.client.tokenHost() &&
+	return h.grant.ClientID == h.client.ClientID && h.grant.TokenHost == h.host &&
 		h.grant.appOnly() == h.client.appOnly()
 }
 

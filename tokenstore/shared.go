@@ -227,7 +227,7 @@ func (s *Shared) asks() bool {
 	if s.lease == nil {
 		return false
 	}
-	state := s.lease.view().state
+	state := s.lease.known()
 	return state == leaseOther || state == leaseAway
 }
 
@@ -366,7 +366,7 @@ func (s *Shared) role() Role {
 	case s.lease == nil:
 		return RoleOwner
 	}
-	switch s.lease.view().state {
+	switch s.lease.known() {
 	case leaseHeld:
 		return RoleOwner
 	case leaseOther:

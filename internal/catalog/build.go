@@ -42,8 +42,30 @@ type Target struct {
 	RawQuery string
 	// Template is the template that was chosen.
 	Template string
-	// Params are the path parameters by their names in Template.
+	// Params are the path parameters by their names in Template; nil where it has
+	// none.
 	Params map[string]string
+
+	from origin
+}
+
+// origin is of what a target was built, and what it was then.
+type origin struct {
+	op                       *Operation
+	mailbox                  string
+	group                    bool
+	params, query            []given
+	path, rawQuery, template string
+}
+
+// Fits reports whether [Operation.Build] made the target of just this operation
+// with these parameters, and nobody changed it since: then there is no need to
+// build it again. A target that was put together by hand fits nothing, and so
+// does nil.
+func (t *Target) Fits(op *Operation, p Params) bool {
+	return t != nil && op != nil && t.from.op == op && t.from.mailbox == p.Mailbox && t.from.group == p.Group &&
+		t.Path == t.from.path && t.RawQuery == t.from.rawQuery && t.Template == t.from.template &&
+		same(t.from.params, p.Path) && same(t.from.query, p.Query)
 }
 
 // String returns path and query as they go into a request.
@@ -73,56 +95,97 @@ func (op *Operation) Build(p Params) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	chosen, err := op.choose(roots, p.Path)
+	template, values, err := op.choose(roots.list[:roots.n], p.Path)
 	if err != nil {
 		return Target{}, err
 	}
-	target := Target{Template: chosen.template.path, Params: chosen.values}
-	if target.Path, err = op.encodePath(chosen.template, mailbox, chosen.values); err != nil {
+	path, err := op.encodePath(template, mailbox, values)
+	if err != nil {
 		return Target{}, err
 	}
-	if target.RawQuery, err = op.encodeQuery(chosen.template, p.Query); err != nil {
+	query, err := op.encodeQuery(template, p.Query)
+	if err != nil {
 		return Target{}, err
 	}
-	return target, nil
+	return Target{
+		Path: path, RawQuery: query, Template: template.path, Params: values,
+		from: origin{
+			op: op, mailbox: p.Mailbox, group: p.Group, params: copied(p.Path), query: copied(p.Query),
+			path: path, rawQuery: query, template: template.path,
+		},
+	}, nil
 }
 
+// given is a parameter that was given, by the name that it was given by.
+type given struct{ name, value string }
+
+// copied is a copy of a map that the caller may go on to change.
+func copied(in map[string]string) []given {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]given, 0, len(in))
+	for name, value := range in {
+		out = append(out, given{name, value})
+	}
+	return out
+}
+
+// same reports whether a map is that of which a copy was made.
+func same(all []given, in map[string]string) bool {
+	return len(all) == len(in) && !slices.ContainsFunc(all, func(g given) bool {
+		value, ok := in[g.name]
+		return !ok || value != g.value
+	})
+}
+
+// preference are one or two kinds of template, the preferred first.
+type preference struct {
+	list [2]root
+	n    int
+}
+
+func only(r root) preference { return preference{list: [2]root{r}, n: 1} }
+
+// has reports whether there is a template of a kind.
+func (op *Operation) has(r root) bool { return op.kinds[r] }
+
 // roots decides which kinds of template suit the mailbox, the preferred first.
-func (op *Operation) roots(p Params) (string, []root, error) {
-	has := func(r root) bool {
-		return slices.ContainsFunc(op.templates, func(t *template) bool { return t.root == r })
-	}
-	refuse := func(format string, args ...any) (string, []root, error) {
-		return "", nil, fault.New(fault.Poison, "%s: "+format, append([]any{op.ID}, args...)...).WithCode("mailbox_refused")
-	}
+func (op *Operation) roots(p Params) (string, preference, error) {
 	none := p.Mailbox == "" || p.Mailbox == "-"
 	switch {
 	case !op.mailbox && !none:
-		return refuse("the operation has no mailbox, %q was given; use \"-\"", clip(p.Mailbox))
+		return op.refuseMailbox("the operation has no mailbox, %q was given; use \"-\"", clip(p.Mailbox))
 	case !op.mailbox:
-		return "", []root{rootNone}, nil
+		return "", only(rootNone), nil
 	case none:
-		return refuse("a mailbox is needed: me, a user or a group's id")
+		return op.refuseMailbox("a mailbox is needed: me, a user or a group's id")
 	case strings.EqualFold(p.Mailbox, "me"):
-		if p.Group || !has(rootMe) {
-			return refuse("the operation works on groups: give the group's id as mailbox instead of \"me\"")
+		if p.Group || !op.has(rootMe) {
+			return op.refuseMailbox("the operation works on groups: give the group's id as mailbox instead of \"me\"")
 		}
-		return "me", []root{rootMe}, nil
+		return "me", only(rootMe), nil
 	}
 	if err := checkMailbox(op.catalog, p.Mailbox); err != nil {
-		return refuse("mailbox %q: %w", clip(p.Mailbox), err)
+		return op.refuseMailbox("mailbox %q: %w", clip(p.Mailbox), err)
 	}
-	switch {
-	case p.Group && !has(rootGroup):
-		return refuse("the operation does not work on groups")
-	case p.Group:
-		return p.Mailbox, []root{rootGroup}, nil
 	// Group ids are object ids; an address can only be a user's.
-	case strings.Contains(p.Mailbox, "@") && !has(rootUser):
-		return refuse("the operation works on groups: give the group's id as mailbox instead of %q", clip(p.Mailbox))
-	case strings.Contains(p.Mailbox, "@"):
-		return p.Mailbox, []root{rootUser}, nil
+	address := strings.Contains(p.Mailbox, "@")
+	switch {
+	case p.Group && !op.has(rootGroup):
+		return op.refuseMailbox("the operation does not work on groups")
+	case p.Group:
+		return p.Mailbox, only(rootGroup), nil
+	case address && !op.has(rootUser):
+		return op.refuseMailbox("the operation works on groups: give the group's id as mailbox instead of %q", clip(p.Mailbox))
+	case address:
+		return p.Mailbox, only(rootUser), nil
 	default:
-		return p.Mailbox, []root{rootUser, rootGroup}, nil
+		return p.Mailbox, preference{list: [2]root{rootUser, rootGroup}, n: 2}, nil
 	}
+}
+
+func (op *Operation) refuseMailbox(format string, args ...any) (string, preference, error) {
+	err := fault.New(fault.Poison, "%s: "+format, append([]any{op.ID}, args...)...).WithCode("mailbox_refused")
+	return "", preference{}, err
 }

@@ -37,6 +37,7 @@ type Catalog struct {
 	routes  map[string][]route      // method → every template of every operation
 	words   map[string]map[string]bool
 	literal map[string]bool // every fixed segment of every template, lower case
+	longest int             // of those, in bytes
 }
 
 // defaultCatalog parses the embedded data on first use. A mistake in that data

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,8 +19,60 @@ type candidate struct {
 	unused   []string
 }
 
-// choose finds the one template whose parameters are those given.
-func (op *Operation) choose(roots []root, given map[string]string) (candidate, error) {
+// choose finds the one template whose parameters are those given, and the value
+// of each.
+func (op *Operation) choose(roots []root, given map[string]string) (*template, map[string]string, error) {
+	if t, values := op.quick(roots, given); t != nil {
+		return t, values, nil
+	}
+	c, err := op.search(roots, given)
+	return c.template, c.values, err
+}
+
+// quick is [Operation.search] for what is usual: a template that has as many
+// parameters as are given, each by its own name, and that no other one equals. It
+// finds nothing where it takes more than that to tell.
+func (op *Operation) quick(roots []root, given map[string]string) (*template, map[string]string) {
+	var found *template
+	for _, r := range roots {
+		for _, t := range op.usual[r] {
+			switch {
+			case len(t.params) != len(given):
+			case found != nil:
+				// It may fit by another spelling only, and that is not looked at here.
+				if prefer(found, t) == 0 {
+					return nil, nil
+				}
+			case !t.named(given):
+				return nil, nil
+			default:
+				found = t
+			}
+		}
+		if found != nil {
+			break
+		}
+	}
+	if found == nil || len(given) == 0 {
+		return found, nil
+	}
+	return found, maps.Clone(given)
+}
+
+// named reports whether each parameter is given by its own name. A number may be
+// that of a deeper child folder.
+func (t *template) named(given map[string]string) bool {
+	for _, name := range t.params {
+		if _, ok := given[name]; !ok || name[len(name)-1] <= '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// search tries all templates, in every spelling of the parameters, and says what
+// is wrong where none fits.
+func (op *Operation) search(roots []root, given map[string]string) (candidate, error) {
 	named, wanted := given[TemplateParam]
 	if wanted {
 		given = maps.Clone(given)
@@ -147,20 +200,14 @@ func assign(t *template, given map[string]string) (candidate, error) {
 	return c, nil
 }
 
+// prefer orders templates that fit equally well: the preferred first.
+func prefer(a, b *template) int {
+	return cmp.Or(int(a.source)-int(b.source), len(a.segs)-len(b.segs), b.own-a.own)
+}
+
 // best takes the preferred one of the templates that fit.
 func (op *Operation) best(fits []candidate) (candidate, error) {
-	rank := func(a, b candidate) int {
-		for _, diff := range []int{
-			int(a.template.source) - int(b.template.source),
-			len(a.template.segs) - len(b.template.segs),
-			b.template.ownNames() - a.template.ownNames(),
-		} {
-			if diff != 0 {
-				return diff
-			}
-		}
-		return 0
-	}
+	rank := func(a, b candidate) int { return prefer(a.template, b.template) }
 	if len(fits) > 1 {
 		slices.SortStableFunc(fits, rank)
 	}

@@ -15,81 +15,106 @@ const maxValue = 1 << 10
 
 // encodePath puts the values into the template and checks the result.
 func (op *Operation) encodePath(t *template, mailbox string, values map[string]string) (string, error) {
-	var path strings.Builder
-	at := ""
-	for _, seg := range t.segs {
-		path.WriteByte('/')
+	path := make([]byte, 0, 256) // more than nearly all have
+	for i := range t.segs {
+		seg := &t.segs[i]
+		path = append(path, '/')
 		switch {
 		case seg.mailbox:
-			path.WriteString(escape(mailbox))
+			path = append(path, escape(mailbox)...)
 		case seg.param != "":
-			if err := op.catalog.checkValue(values[seg.param], at); err != nil {
+			if err := op.catalog.checkValue(values[seg.param], seg.at); err != nil {
 				return "", op.pathError("path_refused", fmt.Errorf("path parameter %s: %w", seg.param, err))
 			}
-			path.WriteString(escape(values[seg.param]))
+			path = append(path, escape(values[seg.param])...)
 		case seg.call != nil:
 			for _, p := range seg.call {
 				if p.param == "" {
-					path.WriteString(p.text)
+					path = append(path, p.text...)
 					continue
 				}
 				if err := checkArgument(values[p.param]); err != nil {
 					return "", op.pathError("path_refused", fmt.Errorf("path parameter %s: %w", p.param, err))
 				}
-				path.WriteString(escape(quoted(values[p.param])))
+				path = append(path, escape(quoted(values[p.param]))...)
 			}
 		default:
-			path.WriteString(seg.text)
+			path = append(path, seg.text...)
 		}
-		at = shape(at, seg)
 	}
-	if err := t.verify(path.String(), mailbox, values); err != nil {
+	text := string(path)
+	if err := t.verify(text, mailbox, values); err != nil {
 		return "", op.pathError("path_refused", err)
 	}
-	return path.String(), nil
+	return text, nil
 }
 
 // verify reads the built path as a server would and compares it with the
 // template. The checks before it should leave it nothing to find: it is there
 // for the case that they do not.
 func (t *template) verify(path, mailbox string, values map[string]string) error {
-	u, err := url.Parse("https://host.invalid" + path)
-	if err != nil {
-		return fmt.Errorf("the built path is no path: %w", err)
-	}
-	if u.Host != "host.invalid" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.EscapedPath() != path {
+	if !plainPath(path) {
 		return errors.New("the built path is more than a path")
 	}
-	words := strings.Split(path, "/")[1:]
-	if len(words) != len(t.segs) {
-		return fmt.Errorf("the built path has %d segments, its template has %d", len(words), len(t.segs))
-	}
-	for i, seg := range t.segs {
-		got, err := url.PathUnescape(words[i])
+	rest := path
+	for i := range t.segs {
+		if rest == "" {
+			return fmt.Errorf("the built path has %d segments, its template has %d", i, len(t.segs))
+		}
+		word := rest[1:]
+		if end := strings.IndexByte(word, '/'); end >= 0 {
+			word = word[:end]
+		}
+		rest = rest[1+len(word):]
+		got, err := url.PathUnescape(word)
 		if err != nil {
 			return fmt.Errorf("segment %d: %w", i+1, err)
 		}
-		want := seg.text
-		switch {
-		case seg.mailbox:
-			want = mailbox
-		case seg.param != "":
-			want = values[seg.param]
-		case seg.call != nil:
-			want = ""
-			for _, p := range seg.call {
-				if p.param != "" {
-					want += quoted(values[p.param])
-				} else {
-					want += p.text
-				}
-			}
-		}
-		if got != want {
+		if got != t.segs[i].filled(mailbox, values) {
 			return fmt.Errorf("segment %d of the built path is not what was asked for", i+1)
 		}
 	}
+	if rest != "" {
+		return fmt.Errorf("the built path has more segments than its template, which has %d", len(t.segs))
+	}
 	return nil
+}
+
+// filled is what the segment says with its values.
+func (s *segment) filled(mailbox string, values map[string]string) string {
+	switch {
+	case s.mailbox:
+		return mailbox
+	case s.param != "":
+		return values[s.param]
+	case s.call == nil:
+		return s.text
+	}
+	var text strings.Builder
+	for _, p := range s.call {
+		if p.param != "" {
+			text.WriteString(quoted(values[p.param]))
+		} else {
+			text.WriteString(p.text)
+		}
+	}
+	return text.String()
+}
+
+// plainPath reports whether a text is a path that begins with a slash and has
+// nothing in it but what may stand in one as it is, or is escaped: then nobody
+// takes a part of it for a host, a query or a fragment.
+// https://www.rfc-editor.org/rfc/rfc3986#section-3.3
+func plainPath(path string) bool {
+	if path == "" || path[0] != '/' || strings.HasPrefix(path, "//") {
+		return false
+	}
+	for i := range len(path) {
+		if b := path[i]; (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') && (b < '0' || b > '9') && strings.IndexByte("-._~!$&'()*+,;=:@/%", b) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // quoted doubles the quotes of an OData string literal, so that a value cannot
@@ -104,6 +129,9 @@ func escape(value string) string {
 
 // checkText refuses what has no place in any path value.
 func checkText(value string) error {
+	if usualText(value) {
+		return nil
+	}
 	switch {
 	case value == "":
 		return errors.New("the value is empty")
@@ -117,6 +145,16 @@ func checkText(value string) error {
 		return errors.New("the value has a control or invisible character")
 	}
 	return nil
+}
+
+// usualText reports whether a value is short and of visible ASCII alone.
+func usualText(value string) bool {
+	for i := range len(value) {
+		if value[i] <= ' ' || value[i] > '~' {
+			return false
+		}
+	}
+	return value != "" && len(value) <= maxValue
 }
 
 // checkArgument refuses what has no place in a function's argument; these are
@@ -168,6 +206,9 @@ func (c *Catalog) checkValue(value, at string) error {
 // https://learn.microsoft.com/graph/api/opentypeextension-get
 func (c *Catalog) isWord(value, at string) bool {
 	name, _, _ := strings.Cut(value, "(")
+	if len(name) > c.longest && usualText(name) && !typed(name) {
+		return false // as nearly all ids
+	}
 	word := foldWord(name)
 	if c.words[at][word] {
 		return word != "inbox"
@@ -175,11 +216,21 @@ func (c *Catalog) isWord(value, at string) bool {
 	return word != strings.ToLower(name) && !strings.HasPrefix(word, "opentypeextension.") && !strings.Contains(value, "@")
 }
 
+// typed reports whether a word has a prefix that [foldWord] takes away.
+func typed(name string) bool {
+	const long, short = "microsoft.graph.", "graph."
+	return len(name) >= len(long) && strings.EqualFold(name[:len(long)], long) ||
+		len(name) >= len(short) && strings.EqualFold(name[:len(short)], short)
+}
+
 var base64RE = regexp.MustCompile(`^[A-Za-z0-9+/_-]+=*$`)
 
 // checkDecoded refuses dot segments and backslashes, and separators that only
 // decoding brings to light: somebody behind us may decode once too often.
 func checkDecoded(value string) error {
+	if !strings.ContainsAny(value, `/\%`) && !onlyDots(value) {
+		return nil // there is nothing to decode
+	}
 	slashes := strings.Count(value, "/")
 	for range 8 {
 		for part := range strings.SplitSeq(value, "/") {

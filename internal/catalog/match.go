@@ -136,16 +136,17 @@ func moreFixed(a, b []bool) int {
 // learnWords notes which fixed words may follow each beginning of a template,
 // so that a value is not taken for one of them.
 func (c *Catalog) learnWords(t *template) {
-	at := ""
 	for _, seg := range t.segs {
-		if seg.fixed() {
-			if c.words[at] == nil {
-				c.words[at] = make(map[string]bool)
-			}
-			c.words[at][foldWord(seg.text)] = true
-			c.literal[foldWord(seg.text)] = true
+		if !seg.fixed() {
+			continue
 		}
-		at = shape(at, seg)
+		if c.words[seg.at] == nil {
+			c.words[seg.at] = make(map[string]bool)
+		}
+		word := foldWord(seg.text)
+		c.words[seg.at][word] = true
+		c.literal[word] = true
+		c.longest = max(c.longest, len(word))
 	}
 }
 

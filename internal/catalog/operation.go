@@ -70,6 +70,8 @@ type Operation struct {
 	catalog   *Catalog
 	templates []*template // documented first, then derived, then extra
 	mailbox   bool
+	kinds     [roots]bool        // of which kinds there are templates
+	usual     [roots][]*template // by kind, those that need not be asked for; the preferred first
 }
 
 // NeedsMailbox reports whether the operation works on the mailbox of a user or
@@ -101,7 +103,21 @@ func (op *Operation) prepare(c *Catalog) error {
 			}
 		}
 	}
+	op.arrange()
 	return nil
+}
+
+// arrange sorts out once what each Build asks for.
+func (op *Operation) arrange() {
+	for _, t := range op.templates {
+		op.kinds[t.root] = true
+		if !op.hidden(t) {
+			op.usual[t.root] = append(op.usual[t.root], t)
+		}
+	}
+	for _, list := range op.usual {
+		slices.SortStableFunc(list, prefer)
+	}
 }
 
 // addTemplates parses the templates, in the order in which Build prefers them.

@@ -25,44 +25,51 @@ var systemOptions = []string{"$count", "$expand", "$filter", "$format", "$orderb
 var optionRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
 // encodeQuery checks the names and values and writes the query string.
-func (op *Operation) encodeQuery(t *template, given map[string]string) (string, error) {
-	refuse := func(format string, args ...any) error {
-		return fault.New(fault.Poison, "%s: query: "+format, append([]any{op.ID}, args...)...).WithCode("query_refused")
+func (op *Operation) encodeQuery(t *template, values map[string]string) (string, error) {
+	if len(values) == 0 && len(op.RequiredQuery) == 0 {
+		return "", nil
 	}
-	query := make(map[string]string, len(given))
-	for _, name := range slices.Sorted(maps.Keys(given)) {
+	query := make([]given, 0, len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		proper, err := op.queryName(name)
 		if err != nil {
-			return "", refuse("%w", err)
+			return "", op.refuseQuery("%w", err)
 		}
-		if _, twice := query[proper]; twice {
-			return "", refuse("%s is given twice", proper)
+		if slices.ContainsFunc(query, func(o given) bool { return o.name == proper }) {
+			return "", op.refuseQuery("%s is given twice", proper)
 		}
-		value := given[name]
-		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
-			return "", refuse("the value of %s has a control character or is not valid UTF-8", proper)
+		value := values[name]
+		if !usualText(value) && (!utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl)) {
+			return "", op.refuseQuery("the value of %s has a control character or is not valid UTF-8", proper)
 		}
-		query[proper] = value
+		query = append(query, given{proper, value})
 	}
 	for _, name := range op.RequiredQuery {
-		if op.needsQuery(t) && query[name] == "" {
+		if op.needsQuery(t) && !slices.ContainsFunc(query, func(o given) bool { return o.name == name && o.value != "" }) {
 			return "", fault.New(fault.Poison, "%s: the query parameter %s is missing", op.ID, name).
 				WithCode("query_missing").WithHint("%s needs the query parameters %s", op.ID, strings.Join(op.RequiredQuery, ", "))
 		}
 	}
+	slices.SortFunc(query, func(a, b given) int { return strings.Compare(a.name, b.name) })
 	var raw strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(query)) {
+	for _, o := range query {
 		if raw.Len() > 0 {
 			raw.WriteByte('&')
 		}
+		raw.WriteString(o.name)
+		raw.WriteByte('=')
 		// A plus sign is a space to form decoders and a plus to the rest, so a
 		// space is always %20.
-		raw.WriteString(name + "=" + strings.ReplaceAll(url.QueryEscape(query[name]), "+", "%20"))
+		raw.WriteString(strings.ReplaceAll(url.QueryEscape(o.value), "+", "%20"))
 	}
 	if raw.Len() > maxQuery {
-		return "", refuse("the query string has %d bytes, the limit is %d", raw.Len(), maxQuery)
+		return "", op.refuseQuery("the query string has %d bytes, the limit is %d", raw.Len(), maxQuery)
 	}
 	return raw.String(), nil
+}
+
+func (op *Operation) refuseQuery(format string, args ...any) error {
+	return fault.New(fault.Poison, "%s: query: "+format, append([]any{op.ID}, args...)...).WithCode("query_refused")
 }
 
 // queryName returns the proper spelling of a query parameter, or why it is

@@ -15,6 +15,8 @@ const (
 	rootMe                // /me/…
 	rootUser              // /users/{user-id}/…
 	rootGroup             // /groups/{group-id}/…
+
+	roots = iota // how many there are
 )
 
 // source says how a template is known; the order is that of preference.
@@ -38,6 +40,7 @@ type template struct {
 	source source
 	segs   []segment
 	params []string // in order of use, without the mailbox's own
+	own    int      // see [template.ownNames]
 }
 
 // segment is what stands between two slashes: a fixed word, one parameter, or
@@ -47,6 +50,7 @@ type segment struct {
 	param   string // the parameter, where the segment is one
 	mailbox bool   // the parameter is the mailbox
 	call    []piece
+	at      string // the shape of the template before it, see [shape]
 }
 
 // piece is a part of a function call.
@@ -64,6 +68,7 @@ func parseTemplate(path string, from source) (*template, error) {
 		return nil, fmt.Errorf("template %q does not begin with a slash and a word", path)
 	}
 	t := &template{path: path, source: from, root: rootOf(path)}
+	at := ""
 	for i, word := range strings.Split(words, "/") {
 		seg := segment{text: word}
 		switch {
@@ -76,6 +81,8 @@ func parseTemplate(path string, from source) (*template, error) {
 		default:
 			seg.call = parseCall(word)
 		}
+		seg.at = at
+		at = shape(at, seg)
 		t.segs = append(t.segs, seg)
 		for _, name := range seg.names() {
 			if slices.Contains(t.params, name) {
@@ -84,6 +91,7 @@ func parseTemplate(path string, from source) (*template, error) {
 			t.params = append(t.params, name)
 		}
 	}
+	t.own = t.ownNames()
 	return t, nil
 }
 
@@ -177,5 +185,6 @@ func foldWord(word string) string {
 
 // foldParam brings the spellings of a parameter's name together.
 func foldParam(name string) string {
-	return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
+	name = strings.ReplaceAll(strings.ToLower(name), "-", "")
+	return strings.ReplaceAll(name, "_", "")
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -26,8 +25,25 @@ const (
 	lookUpAgain = 5 * time.Second
 )
 
-// objectID is how the directory writes ids of users and groups.
-var objectID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+// isObjectID reports whether a name is one as the directory writes ids of users
+// and groups.
+func isObjectID(name string) bool {
+	if len(name) != len("00000000-0000-0000-0000-000000000000") {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // names finds out which names mean one mailbox. What one worker found counts for
 // all of them, because two workers that answer differently would count apart.
@@ -64,7 +80,7 @@ func (a *App) Resolver(client string, lookUp LookUp) func(ctx context.Context, m
 		lookUp = func(context.Context, string) (string, error) { return "", errors.ErrUnsupported }
 	}
 	return func(ctx context.Context, mailbox string) (string, time.Duration) {
-		if objectID.MatchString(mailbox) {
+		if isObjectID(mailbox) {
 			return mailbox, 0
 		}
 		me, wait := a.who(ctx, ofClient(client), nil)
@@ -79,7 +95,7 @@ func (a *App) Resolver(client string, lookUp LookUp) func(ctx context.Context, m
 // "me", and nobody has to sign in before a name is looked up.
 func (a *App) NamesOf(lookUp LookUp) func(ctx context.Context, mailbox string) (string, time.Duration) {
 	return func(ctx context.Context, mailbox string) (string, time.Duration) {
-		if objectID.MatchString(mailbox) {
+		if isObjectID(mailbox) {
 			return mailbox, 0
 		}
 		return a.who(ctx, mailbox, lookUp)
@@ -95,7 +111,7 @@ func (a *App) who(ctx context.Context, name string, lookUp LookUp) (string, time
 	a.names.mu.Lock()
 	was, ok := a.names.known[name]
 	a.names.mu.Unlock()
-	if ok && time.Now().Before(was.until) {
+	if ok && time.Until(was.until) > 0 {
 		return was.mailbox, 0
 	}
 	mailbox, err := a.slots.Who(ctx, name)
@@ -123,7 +139,7 @@ func (a *App) decide(ctx context.Context, name, was string, lookUp LookUp) (stri
 	if mailbox == "" {
 		id, err := lookUp(ctx, name)
 		switch {
-		case err == nil && objectID.MatchString(strings.ToLower(id)):
+		case err == nil && isObjectID(strings.ToLower(id)):
 			mailbox = strings.ToLower(id)
 		case err != nil && fault.KindOf(err) == fault.Retry || ctx.Err() != nil:
 			return "", err
@@ -136,7 +152,7 @@ func (a *App) decide(ctx context.Context, name, was string, lookUp LookUp) (stri
 
 func (a *App) believe(name, mailbox string) {
 	life := unsureFor
-	if objectID.MatchString(mailbox) && !strings.HasPrefix(name, "me/") {
+	if isObjectID(mailbox) && !strings.HasPrefix(name, "me/") {
 		life = sureFor
 	}
 	a.names.mu.Lock()
