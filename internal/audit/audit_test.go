@@ -28,7 +28,7 @@ func record(t *rapid.T, chains int) (messages []audit.Message, ended map[string]
 	put := func(c *audit.Chain, rows ...audit.Row) {
 		var lines [][]byte
 		for _, row := range rows {
-			line, err := c.Append(row, at)
+			line, err := c.AppendTo(nil, &row, at)
 			if err != nil {
 				t.Fatalf("append: %v", err)
 			}
@@ -186,7 +186,7 @@ func TestAnyInsertedRowIsFound(t *testing.T) {
 			}
 			forger := audit.NewChain(source.Chain)
 			for range row.Number {
-				source.Data, _ = forger.Append(audit.Row{Command: &audit.Command{ID: "forged"}}, begin)
+				source.Data, _ = forger.AppendTo(nil, &audit.Row{Command: &audit.Command{ID: "forged"}}, begin)
 			}
 		}
 		bad := resequenced(slices.Insert(copied(all), rapid.IntRange(0, len(all)).Draw(t, "at"), source))
@@ -223,7 +223,7 @@ func TestAChangedRowWithARightHashIsFound(t *testing.T) {
 		forger := audit.NewChain(all[at].Chain)
 		bad := copied(all)
 		for range at + 1 {
-			bad[at].Data, _ = forger.Append(audit.Row{Command: &audit.Command{ID: "forged"}}, begin)
+			bad[at].Data, _ = forger.AppendTo(nil, &audit.Row{Command: &audit.Command{ID: "forged"}}, begin)
 		}
 		if at == len(all)-1 && at == 0 {
 			return // all of the chain is made anew, which only a noted head can tell

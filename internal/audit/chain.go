@@ -20,42 +20,61 @@ const (
 )
 
 // Chain makes the lines of one chain. It belongs to one goroutine.
-type Chain struct{ head Head }
+type Chain struct {
+	head Head
+	text *json.Encoder // into body
+	body bytes.Buffer
+}
 
 // NewChain begins a chain. Its name must be new.
-func NewChain(name string) *Chain { return &Chain{head: Head{Chain: name}} }
+func NewChain(name string) *Chain {
+	c := &Chain{head: Head{Chain: name}}
+	c.text = json.NewEncoder(&c.body)
+	c.text.SetEscapeHTML(false)
+	return c
+}
 
 // Head returns the last line that was made; number 0 before the first.
 func (c *Chain) Head() Head { return c.head }
 
-// Append makes the next line. What ties the row to its chain is set here.
-func (c *Chain) Append(r Row, now time.Time) ([]byte, error) {
-	r = r.bounded()
+// AppendTo makes the next line, and appends it to to. What ties the row to its
+// chain is set here, in the row itself.
+func (c *Chain) AppendTo(to []byte, r *Row, now time.Time) ([]byte, error) {
+	r.bound()
 	r.Version, r.Chain, r.Number, r.Prev = version, c.head.Chain, c.head.Number+1, c.head.Hash
 	r.Time, r.Kind = now.UTC(), r.kind()
 	if r.Kind == KindEnd {
 		r.End = &End{Rows: r.Number}
 	}
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(r); err != nil {
-		return nil, err
+	start := len(to)
+	line, err := c.encode(to, r)
+	if err != nil {
+		return to, err
 	}
-	body := bytes.TrimSuffix(bytes.TrimSuffix(text.Bytes(), []byte("\n")), []byte("}"))
-	hash := digest(body)
-	line := make([]byte, 0, len(body)+len(hashMember)+hashLength+len(hashEnd))
-	line = append(line, body...)
-	line = append(line, hashMember...)
-	line = append(line, hash...)
-	line = append(line, hashEnd...)
+	line = line[:len(line)-len("}")]
+	hash := digest(line[start:])
+	line = append(append(append(line, hashMember...), hash...), hashEnd...)
 	c.head = Head{Chain: c.head.Chain, Number: r.Number, Hash: hash, Time: r.Time}
 	return line, nil
 }
 
+// encode appends a row as JSON, as encoding/json would write it.
+func (c *Chain) encode(to []byte, r *Row) ([]byte, error) {
+	if r.Kind == KindCommand {
+		return encodeCommand(to, r)
+	}
+	c.body.Reset()
+	if err := c.text.Encode(r); err != nil {
+		return to, err
+	}
+	return append(to, bytes.TrimSuffix(c.body.Bytes(), []byte("\n"))...), nil
+}
+
 func digest(body []byte) string {
 	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
+	var text [hashLength]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 var (

@@ -23,6 +23,7 @@ type Store interface {
 	// Append stores a message behind the chain's message with sequence after (0:
 	// there is none) and returns its sequence. [ErrNotLast] says that another
 	// message is the last one; any other error leaves open whether it is stored.
+	// Once it has returned, the data are the caller's again, unless ctx has ended.
 	Append(ctx context.Context, chain string, data []byte, after uint64) (uint64, error)
 	// Last returns the chain's last message, nil and 0 where there is none.
 	Last(ctx context.Context, chain string) (data []byte, sequence uint64, err error)
@@ -77,7 +78,7 @@ type RecorderOptions struct {
 type Recorder struct {
 	o    RecorderOptions
 	log  *slog.Logger
-	rows *prometheus.CounterVec
+	rows map[Kind]prometheus.Counter
 	fail prometheus.Counter
 
 	mu      sync.Mutex
@@ -90,7 +91,9 @@ type Recorder struct {
 
 	// These belong to Run alone.
 	chain *Chain
-	after uint64 // sequence of the chain's last message
+	after uint64   // sequence of the chain's last message
+	group []*entry // of the message on its way: there is one at a time
+	data  []byte
 }
 
 // entry is a row that waits.
@@ -113,20 +116,20 @@ func NewRecorder(o RecorderOptions) *Recorder {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	rows := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "outlook_audit_rows_total", Help: "Rows stored in the audit record, by kind.",
+	}, []string{"kind"})
 	r := &Recorder{
-		o: o, log: o.Log, kick: make(chan struct{}, 1),
-		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "outlook_audit_rows_total", Help: "Rows stored in the audit record, by kind.",
-		}, []string{"kind"}),
+		o: o, log: o.Log, kick: make(chan struct{}, 1), rows: map[Kind]prometheus.Counter{},
 		fail: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "outlook_audit_failures_total", Help: "Attempts to store rows in the audit record that failed.",
 		}),
 	}
 	for _, kind := range []Kind{KindStart, KindCommand, KindGrant, KindOutage, KindEnd} {
-		r.rows.WithLabelValues(string(kind))
+		r.rows[kind] = rows.WithLabelValues(string(kind))
 	}
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(r.rows, r.fail)
+		o.Registerer.MustRegister(rows, r.fail)
 	}
 	r.begin(nil, nil)
 	return r
@@ -148,12 +151,14 @@ func (r *Recorder) begin(after *Head, rows []*entry) {
 var errClosed = fault.New(fault.Retry, "the audit record of this process is closed").WithCode("audit_closed")
 
 // Note takes a row that nobody waits for. It is stored as soon as the store
-// takes it, as long as the process lives.
+// takes it, as long as the process lives. The row's part is the recorder's from
+// then on.
 func (r *Recorder) Note(row Row) { r.add(&entry{row: row}) }
 
-// Add takes a row and returns at once. What it returns is called once and waits
-// until the row is stored. Where ctx ends first, the row may be stored or not,
-// and is not waiting any more: its caller adds it again.
+// Add takes a row and returns at once; the row's part is the recorder's from then
+// on. What it returns is called once and waits until the row is stored. Where ctx
+// ends first, the row may be stored or not, and is not waiting any more: its
+// caller adds it again.
 func (r *Recorder) Add(row Row) (stored func(ctx context.Context) error) {
 	e := &entry{row: row, done: make(chan error, 1)}
 	if !r.add(e) {
@@ -264,8 +269,8 @@ func (r *Recorder) close(ctx context.Context, out *message) {
 			return
 		}
 	}
-	last := &message{rows: []*entry{{row: Row{End: &End{}}}}}
-	if r.encode(last) != nil || r.store(ctx, last) != nil {
+	r.group = append(r.group[:0], &entry{row: Row{End: &End{}}})
+	if last, err := r.encode(r.group); err != nil || r.store(ctx, last) != nil {
 		return
 	}
 	head := r.chain.Head()
@@ -283,14 +288,17 @@ func (e *entry) end(err error) {
 // next makes a message of what waits, or returns nil.
 func (r *Recorder) next() *message {
 	r.mu.Lock()
-	m := &message{rows: slices.Clone(r.pending[:min(len(r.pending), maxRows)])}
-	r.pending = slices.Delete(r.pending, 0, len(m.rows))
+	rows := r.pending[:min(len(r.pending), maxRows)]
+	clear(r.group) // nobody keeps the rows of the message before
+	r.group = append(r.group[:0], rows...)
+	r.pending = slices.Delete(r.pending, 0, len(rows))
 	r.mu.Unlock()
-	if len(m.rows) == 0 {
+	if len(r.group) == 0 {
 		return nil
 	}
-	if err := r.encode(m); err != nil {
-		for _, e := range m.rows {
+	m, err := r.encode(r.group)
+	if err != nil {
+		for _, e := range r.group {
 			e.end(err)
 		}
 		return nil
@@ -298,35 +306,36 @@ func (r *Recorder) next() *message {
 	return m
 }
 
-// encode writes the rows of a message as far as it may be long. The others go
-// back to those that wait.
-func (r *Recorder) encode(m *message) error {
-	m.before = r.chain.Head()
+// encode makes a message of rows as far as it may be long. The others go back to
+// those that wait.
+func (r *Recorder) encode(rows []*entry) (*message, error) {
+	m := &message{rows: rows, before: r.chain.head}
 	bound := maxBytes
 	if most := r.o.Store.MaxMessage(); most > 0 {
 		bound = min(bound, most)
 	}
 	now := r.o.Now()
-	for i, e := range m.rows {
-		before := r.chain.Head()
-		line, err := r.chain.Append(e.row, now)
-		if err != nil { // a row is made of nothing that cannot be JSON
-			return fmt.Errorf("encode audit row: %w", err)
+	r.data = r.data[:0]
+	for i, e := range rows {
+		before, length := r.chain.head, len(r.data)
+		if i > 0 {
+			r.data = append(r.data, '\n')
 		}
-		if i > 0 && len(m.data)+1+len(line) > bound {
-			r.chain = &Chain{head: before}
+		var err error
+		if r.data, err = r.chain.AppendTo(r.data, &e.row, now); err != nil { // a row is made of nothing that cannot be JSON
+			return nil, fmt.Errorf("encode audit row: %w", err)
+		}
+		if i > 0 && len(r.data) > bound {
+			r.data, r.chain.head = r.data[:length], before
 			r.mu.Lock()
-			r.pending = slices.Concat(m.rows[i:], r.pending)
+			r.pending = slices.Concat(rows[i:], r.pending)
 			r.mu.Unlock()
-			m.rows = m.rows[:i]
+			m.rows = rows[:i]
 			break
 		}
-		if i > 0 {
-			m.data = append(m.data, '\n')
-		}
-		m.data = append(m.data, line...)
 	}
-	return nil
+	m.data = r.data
+	return m, nil
 }
 
 // store stores a message and tells those who wait. [ErrNotLast] says that the
@@ -353,7 +362,7 @@ func (r *Recorder) store(ctx context.Context, m *message) error {
 	r.after = sequence
 	r.succeeded(ctx)
 	for _, e := range m.rows {
-		r.rows.WithLabelValues(string(e.row.kind())).Inc()
+		r.rows[e.row.Kind].Inc()
 		e.end(nil)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -58,7 +59,7 @@ func (s *shelf) Append(_ context.Context, chain string, data []byte, after uint6
 		return 0, audit.ErrNotLast
 	}
 	sequence := uint64(len(s.messages)) + 1
-	s.messages = append(s.messages, audit.Message{Chain: chain, Sequence: sequence, Time: time.Now(), Data: data})
+	s.messages = append(s.messages, audit.Message{Chain: chain, Sequence: sequence, Time: time.Now(), Data: bytes.Clone(data)})
 	s.last[chain] = sequence
 	if s.swallow > 0 {
 		s.swallow--

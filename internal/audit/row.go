@@ -10,6 +10,7 @@ package audit
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -159,38 +160,33 @@ const (
 	maxScopes = 64
 )
 
-// bounded returns the row with its texts cut to a length at which a row always
-// fits into a message.
-func (r Row) bounded() Row {
-	if r.Command != nil {
-		c := *r.Command
-		for _, text := range []*string{
+// bound cuts the row's texts to a length at which a row always fits into a
+// message.
+func (r *Row) bound() {
+	if c := r.Command; c != nil {
+		for _, text := range [...]*string{
 			&c.ID, &c.Key, &c.Subject, &c.Stream, &c.MsgID, &c.Publisher, &c.Entity, &c.Mailbox, &c.Decision, &c.Rule,
 			&c.Outcome, &c.Code, &c.RequestID, &c.ClientRequestID, &c.PayloadHash,
 		} {
-			*text = clip(*text)
+			clip(text)
 		}
-		r.Command = &c
 	}
-	if r.Grant != nil {
-		g := *r.Grant
-		for _, text := range []*string{&g.Change, &g.Client, &g.How, &g.Account, &g.Object, &g.Tenant, &g.Address, &g.Code} {
-			*text = clip(*text)
+	if g := r.Grant; g != nil {
+		for _, text := range [...]*string{&g.Change, &g.Client, &g.How, &g.Account, &g.Object, &g.Tenant, &g.Address, &g.Code} {
+			clip(text)
 		}
-		g.Scopes = make([]string, 0, min(len(r.Grant.Scopes), maxScopes))
-		for _, scope := range r.Grant.Scopes[:min(len(r.Grant.Scopes), maxScopes)] {
-			g.Scopes = append(g.Scopes, clip(scope))
+		// The slice is the caller's, who may go on using it.
+		g.Scopes = slices.Clone(g.Scopes[:min(len(g.Scopes), maxScopes)])
+		for i := range g.Scopes {
+			clip(&g.Scopes[i])
 		}
-		r.Grant = &g
 	}
-	return r
 }
 
-func clip(text string) string {
-	if len(text) <= maxText {
-		return text
+func clip(text *string) {
+	if len(*text) > maxText {
+		*text = (*text)[:maxText] + "…"
 	}
-	return text[:maxText] + "…"
 }
 
 // Who is the row's subject in one word: a publisher or a client.

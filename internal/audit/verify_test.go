@@ -13,7 +13,7 @@ import (
 
 func line(t *testing.T, c *audit.Chain, row audit.Row) []byte {
 	t.Helper()
-	text, err := c.Append(row, begin)
+	text, err := c.AppendTo(nil, &row, begin)
 	if err != nil {
 		t.Fatal(err)
 	}
