@@ -23,27 +23,45 @@ const (
 type acks struct {
 	conn   *Conn
 	failed func(m jetstream.Msg, err error)
+	text   []byte         // of each
 	open   sync.WaitGroup // sent, and not answered
+}
+
+func newAcks(c *Conn, failed func(m jetstream.Msg, err error)) *acks {
+	return &acks{conn: c, failed: failed, text: []byte(ackText)}
+}
+
+// ack is an acknowledgment on its way.
+type ack struct {
+	letter
+
+	acks *acks
+	of   jetstream.Msg
+	try  int
 }
 
 // done acknowledges a message and does not wait for the answer.
 func (a *acks) done(m jetstream.Msg) {
 	a.open.Add(1)
-	a.send(m, 1)
+	one := &ack{acks: a, of: m, try: 1}
+	one.to, one.m.Subject, one.m.Data = one, m.Reply(), a.text
+	a.conn.post.send(&one.letter)
 }
 
-// send sends an acknowledgment for the n-th time.
-func (a *acks) send(m jetstream.Msg, n int) {
-	a.conn.post.send(&nats.Msg{Subject: m.Reply(), Data: []byte(ackText)}, func(_ *nats.Msg, _ time.Time, err error) {
-		switch {
-		case err != nil && n < ackTries:
-			time.AfterFunc(time.Duration(n)*ackAgain, func() { a.send(m, n+1) })
-			return
-		case err != nil:
-			a.failed(m, err)
-		}
-		a.open.Done()
-	})
+// answered implements addressee.
+func (one *ack) answered(_ *nats.Msg, err error) {
+	a := one.acks
+	switch {
+	case err != nil && one.try < ackTries:
+		time.AfterFunc(time.Duration(one.try)*ackAgain, func() {
+			one.try++
+			a.conn.post.send(&one.letter)
+		})
+		return
+	case err != nil:
+		a.failed(one.of, err)
+	}
+	a.open.Done()
 }
 
 // ackText is an acknowledgment.

@@ -110,40 +110,68 @@ func (k *committer) alone(w *write) (uint64, error) {
 	return r.seq, r.err
 }
 
-// send sends a single message and waits for its answer. Where the write's
-// context ends first it may still be stored.
-func (k *committer) send(w *write) (uint64, error) {
-	if err := k.connected(w.ctx); err != nil {
-		return 0, err
+// single is a message on its way that is stored by itself.
+type single struct {
+	letter
+
+	pace   *pace        // may be nil
+	shared bool         // the header is somebody's, and not one of headers
+	done   chan written // has room for one
+}
+
+// answered implements addressee.
+func (s *single) answered(m *nats.Msg, err error) {
+	var seq uint64
+	if err == nil {
+		seq, err = storedAt(m.Data)
 	}
-	messages := w.batch(k.stream, k.rollup)
-	k.pace.begin()
-	answered := make(chan written, 1)
-	k.conn.post.send(messages[0], func(m *nats.Msg, sent time.Time, err error) {
-		var seq uint64
-		if err == nil {
-			seq, err = storedAt(m.Data)
-		}
-		k.pace.end(sent, err == nil || apiCode(err) != 0)
-		answered <- written{seq, err}
-	})
+	if s.pace != nil {
+		s.pace.end(s.sent, err == nil || apiCode(err) != 0)
+	}
+	s.done <- written{seq, err}
+}
+
+// store sends the message and waits for its answer. Where ctx ends first it may
+// still be stored, and what it has is in use for a while.
+func (s *single) store(ctx context.Context, c *Conn) (uint64, error) {
+	s.to, s.done = s, make(chan written, 1)
+	c.post.send(&s.letter)
 	select {
-	case r := <-answered:
-		recycle(messages)
+	case r := <-s.done:
+		if !s.shared {
+			recycle(&s.m)
+		}
 		return r.seq, r.err
-	case <-w.ctx.Done():
-		return 0, w.ctx.Err() // the post may still need the messages
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
 }
 
-// connected waits for a connection, for as long as a request may take.
-func (k *committer) connected(ctx context.Context) error {
-	if k.conn.nc.IsConnected() || ctx.Err() != nil {
+// send sends a single message and waits for its answer. Where the write's
+// context ends first it may still be stored.
+func (k *committer) send(w *write) (uint64, error) {
+	if err := k.conn.reach(w.ctx); err != nil {
+		return 0, err
+	}
+	s := &single{pace: k.pace, shared: w.loose}
+	if w.loose { // nothing is added to it
+		s.m.Subject, s.m.Header, s.m.Data = w.fenced.Subject, w.fenced.Header, w.fenced.Data
+	} else {
+		w.fenced.into(&s.m)
+		w.fence(s.m.Header, k.stream, w.after, k.rollup)
+	}
+	k.pace.begin()
+	return s.store(w.ctx, k.conn)
+}
+
+// reach waits for a connection, for as long as a request may take.
+func (c *Conn) reach(ctx context.Context) error {
+	if c.nc.IsConnected() || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	bounded, cancel := context.WithTimeout(ctx, k.conn.o.Timeout)
+	bounded, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	if err := k.conn.waitConnected(bounded); err != nil {
+	if err := c.waitConnected(bounded); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -18,22 +18,23 @@ func (c *Conn) Audit() *Audit { return &Audit{c} }
 // Append stores a message of a chain behind the chain's message with sequence
 // after (zero: the chain is new) and returns its sequence. [ErrConflict] says that
 // the chain's last message is another one. Any other error leaves open whether it
-// is stored: [Audit.Last] tells.
+// is stored: [Audit.Last] tells. Where ctx ends, data may be in use for a while.
 func (a *Audit) Append(ctx context.Context, chain string, data []byte, after uint64) (uint64, error) {
 	subject, err := a.conn.names.Audit(chain)
 	if err != nil {
 		return 0, err
 	}
-	m := Msg{Subject: subject, Data: data}.nats()
-	ack, err := a.conn.publish(ctx, m, jetstream.WithExpectStream(a.conn.names.AuditStream()), jetstream.WithExpectLastSequencePerSubject(after),
-		jetstream.WithRetryAttempts(0))
+	if err := a.conn.reach(ctx); err != nil {
+		return 0, mark(ctx, err, "store audit rows")
+	}
+	var s single
+	Msg{Subject: subject, Data: data}.into(&s.m)
+	expect(s.m.Header, a.conn.names.AuditStream(), after)
+	sequence, err := s.store(ctx, a.conn)
 	if wrongSequence(err) {
 		return 0, ErrConflict
 	}
-	if err != nil {
-		return 0, mark(ctx, err, "store audit rows")
-	}
-	return ack.Sequence, nil
+	return sequence, mark(ctx, err, "store audit rows")
 }
 
 // MaxMessage returns how many bytes a message of a chain may have: what the server

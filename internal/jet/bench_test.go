@@ -3,7 +3,10 @@ package jet_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,6 +122,51 @@ func BenchmarkLedgerSave(b *testing.B) {
 			}
 			all.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+// The ends of commands: a record and an outcome, then a while until the next one
+// (each is a request to Outlook). One operation is a command; writes are those to
+// the connection, whose price at both ends is that of a few messages.
+func BenchmarkCommandEnds(b *testing.B) {
+	for _, c := range []struct {
+		commands int
+		pause    time.Duration
+	}{{1, 0}, {8, 0}, {64, 0}, {200, 0}, {4, 20 * time.Millisecond}, {64, 20 * time.Millisecond}, {200, 20 * time.Millisecond}} {
+		b.Run(fmt.Sprintf("commands=%d/pause=%s", c.commands, c.pause), func(b *testing.B) {
+			w := newLateWorld(b)
+			conn := w.connect()
+			record := bytes.Repeat([]byte("x"), 400)
+			header := jet.Header{"Content-Type": {"application/json"}, "Outlook-Status": {"202"}}
+			took := make([]time.Duration, b.N)
+			var next atomic.Int64
+			var all sync.WaitGroup
+			b.ReportAllocs()
+			b.ResetTimer()
+			before := w.writes()
+			for range c.commands {
+				all.Go(func() {
+					for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
+						if c.pause > 0 {
+							<-time.After(c.pause/2 + rand.N(c.pause))
+						}
+						id, began := fmt.Sprintf("p.%d", i), time.Now()
+						if _, err := conn.Ledger().Save(b.Context(), id, record, 0); err != nil {
+							b.Error(err)
+						}
+						if err := conn.Results().Put(b.Context(), id, header, record); err != nil {
+							b.Error(err)
+						}
+						took[i] = time.Since(began)
+					}
+				})
+			}
+			all.Wait()
+			b.ReportMetric(float64(w.writes()-before)/float64(b.N), "writes/op")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 		})
 	}
 }

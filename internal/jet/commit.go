@@ -127,6 +127,7 @@ func (k *committer) do(w *write) (uint64, error) {
 	if k.single(w) {
 		return k.alone(w)
 	}
+	w.done = make(chan written, 1)
 	select {
 	case k.in <- w:
 	case <-w.ctx.Done():
@@ -295,7 +296,7 @@ func (k *committer) settle(group []*write, cause error) (open []*write) {
 		msg, err := k.conn.last(context.WithoutCancel(w.ctx), k.stream, w.fenced.Subject)
 		var seq uint64
 		switch {
-		case err == nil && msg.Header.Get(commitHeader) == w.id:
+		case err == nil && w.id != "" && msg.Header.Get(commitHeader) == w.id:
 			w.finish(msg.Sequence, nil)
 			continue
 		case err == nil:
@@ -351,7 +352,7 @@ func (k *committer) publish(group []*write) (uint64, error) {
 	for _, w := range group {
 		messages = append(messages, w.batch(k.stream, k.rollup)...)
 	}
-	defer recycle(messages) // the client has copied them by then
+	defer recycle(messages...) // the client has copied them by then
 	var last uint64
 	err := k.conn.do(context.WithoutCancel(k.ctx), func(ctx context.Context) error {
 		if len(messages) == 1 {

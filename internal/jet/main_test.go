@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,8 +41,9 @@ func TestMain(m *testing.M) {
 // world is one embedded server that a test can stop and start again under its
 // connections.
 type world struct {
-	t   testing.TB
-	dir string
+	t    testing.TB
+	dir  string
+	late bool // the disk is synced as rarely as nats-server does by itself
 
 	mu     sync.Mutex
 	server *embedded.Server
@@ -50,15 +52,26 @@ type world struct {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{t: tb, dir: tb.TempDir()}
+	return started(&world{t: tb, dir: tb.TempDir()})
+}
+
+// newLateWorld has a server that syncs its disk as rarely as nats-server does by
+// itself.
+func newLateWorld(tb testing.TB) *world {
+	tb.Helper()
+	return started(&world{t: tb, dir: tb.TempDir(), late: true})
+}
+
+func started(w *world) *world {
+	w.t.Helper()
 	w.start()
-	tb.Cleanup(w.stop)
+	w.t.Cleanup(w.stop)
 	return w
 }
 
 func (w *world) start() {
 	w.t.Helper()
-	server, err := embedded.Start(context.WithoutCancel(w.t.Context()), embedded.Options{StoreDir: w.dir, MaxPayload: 1 << 20})
+	server, err := embedded.Start(context.WithoutCancel(w.t.Context()), embedded.Options{StoreDir: w.dir, MaxPayload: 1 << 20, SyncLate: w.late})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -126,9 +139,20 @@ func (w *world) cut() {
 	})
 }
 
-// pipe is a connection whose answers can be held up.
+// writes is how often the connections that exist were written to.
+func (w *world) writes() (n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.conns {
+		n += p.writes.Load()
+	}
+	return n
+}
+
+// pipe is a connection whose answers can be held up, and whose writes are counted.
 type pipe struct {
 	net.Conn
+	writes atomic.Int64
 	muted  chan struct{}
 	once   sync.Once
 	closed chan struct{}
@@ -143,6 +167,11 @@ func (p *pipe) Read(b []byte) (int, error) {
 	default:
 		return n, err
 	}
+}
+
+func (p *pipe) Write(b []byte) (int, error) {
+	p.writes.Add(1)
+	return p.Conn.Write(b)
 }
 
 func (p *pipe) Close() error {

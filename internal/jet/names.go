@@ -54,7 +54,18 @@ func (n Names) subject(tokens ...string) string {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return prefix + "." + strings.Join(tokens, ".")
+	size := len(prefix)
+	for _, token := range tokens {
+		size += len(".") + len(token)
+	}
+	var b strings.Builder
+	b.Grow(size) // one object: these are made for each message
+	b.WriteString(prefix)
+	for _, token := range tokens {
+		b.WriteByte('.')
+		b.WriteString(token)
+	}
+	return b.String()
 }
 
 func (n Names) stream(name string) string {

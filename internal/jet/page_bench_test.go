@@ -22,6 +22,6 @@ func BenchmarkBatch(b *testing.B) {
 	w := newWrite(context.Background(), events, Msg{Subject: "outlook.cursor.inbox.-.me", Data: []byte("{}")}, 1)
 	b.ReportAllocs()
 	for b.Loop() {
-		recycle(w.batch("OUTLOOK_EVENTS", true))
+		recycle(w.batch("OUTLOOK_EVENTS", true)...)
 	}
 }

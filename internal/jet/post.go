@@ -11,16 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	// corkFrom is how many messages must be on their way for others to wait for
-	// company, and corkFor how long they do. Each write to the connection, and each
-	// read at the other end, costs as much as a few messages; without load nobody
-	// waits.
-	corkFrom = 16
-	corkFor  = 500 * time.Microsecond
-	// postLook is how often is looked for answers that will not come any more.
-	postLook = 250 * time.Millisecond
-)
+// postLook is how often is looked for answers that will not come any more.
+const postLook = 250 * time.Millisecond
 
 // post sends messages of which each is answered. Those that come at the same time
 // go out together, and who waits for an answer needs neither a timer nor a
@@ -32,60 +24,59 @@ type post struct {
 	sub   *nats.Subscription
 
 	prefix string // of the subjects of the answers
-	wake   chan struct{}
-	stop   chan struct{}
+	out    *outbox
 	all    sync.WaitGroup
 
 	mu     sync.Mutex
 	last   uint64
-	queue  []*letter
 	open   map[uint64]*letter
 	closed bool
 }
 
-// letter is a message of which the server has said nothing yet.
+// letter is a message of which the server has said nothing yet. Neither it nor
+// what it has may be changed before its answer is there.
 type letter struct {
+	m  nats.Msg
+	to addressee
+
 	number  uint64
-	m       *nats.Msg
-	sent    time.Time // zero: it is in the queue
+	sent    time.Time // zero: it is in the outbox
 	session uint64    // the connection over which it was sent
-	answer  answerFunc
 }
 
-// answerFunc takes the answer to a message that was sent then, or why there will
-// be none. It is called once, and must not wait for anything.
-type answerFunc func(m *nats.Msg, sent time.Time, err error)
+// addressee takes the answer to its letter, or why there will be none. It is
+// called once for each time that the letter is sent, and must not wait for
+// anything.
+type addressee interface {
+	answered(m *nats.Msg, err error)
+}
 
 func newPost(c *Conn) *post {
-	return &post{conn: c, wake: make(chan struct{}, 1), stop: make(chan struct{}), open: map[uint64]*letter{}}
+	return &post{conn: c, out: newOutbox(), open: map[uint64]*letter{}}
 }
 
-// send sends a message, soon. Neither it nor its header may be changed before the
-// answer is there.
-func (p *post) send(m *nats.Msg, answer answerFunc) {
+// send sends a letter, soon.
+func (p *post) send(one *letter) {
 	p.begin.Do(p.start)
 	p.mu.Lock()
 	if p.ready != nil || p.closed {
 		p.mu.Unlock()
-		answer(nil, time.Time{}, nats.ErrConnectionClosed)
+		one.to.answered(nil, nats.ErrConnectionClosed)
 		return
 	}
 	p.last++
-	one := &letter{number: p.last, m: m, answer: answer}
-	m.Reply = p.prefix + strconv.FormatUint(one.number, 36)
+	var reply [96]byte
+	one.number, one.sent = p.last, time.Time{}
+	one.m.Reply = string(strconv.AppendUint(append(reply[:0], p.prefix...), one.number, 36))
 	p.open[one.number] = one
-	p.queue = append(p.queue, one)
 	p.mu.Unlock()
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	p.out.put(one)
 }
 
 func (p *post) start() {
 	p.prefix = p.conn.nc.NewInbox() + "."
 	if p.sub, p.ready = p.conn.nc.Subscribe(p.prefix+"*", p.answered); p.ready == nil {
-		p.all.Go(p.run)
+		p.all.Go(func() { p.out.run(p.flush, p.giveUp) })
 	}
 }
 
@@ -96,64 +87,32 @@ func (p *post) close() {
 	was := p.closed
 	p.closed = true
 	open := p.open
-	p.open, p.queue = map[uint64]*letter{}, nil
+	p.open = map[uint64]*letter{}
 	p.mu.Unlock()
 	if was || p.sub == nil {
 		return
 	}
-	close(p.stop)
+	close(p.out.stop)
 	p.all.Wait()
 	_ = p.sub.Unsubscribe() // fails only with the connection
 	for _, one := range open {
-		one.answer(nil, one.sent, nats.ErrConnectionClosed)
+		one.to.answered(nil, nats.ErrConnectionClosed)
 	}
 }
 
-func (p *post) run() {
-	ticker := time.NewTicker(postLook)
-	defer ticker.Stop()
-	cork := time.NewTimer(time.Hour)
-	defer cork.Stop()
-	for {
-		select {
-		case <-p.stop:
-			return
-		case <-ticker.C:
-			p.giveUp()
-		case <-p.wake:
-			if p.busy() {
-				cork.Reset(corkFor)
-				select {
-				case <-cork.C:
-				case <-p.stop:
-					return
-				}
-			}
-			p.flush()
-		}
-	}
-}
-
-// busy reports whether there is company to wait for.
-func (p *post) busy() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.open) >= corkFrom
-}
-
-// flush sends what is in the queue.
-func (p *post) flush() {
+// flush sends a group of letters: the client puts them into its buffer, which is
+// written once.
+func (p *post) flush(group []*letter) {
 	session, now := p.conn.current(p.conn.nc).number, time.Now()
 	p.mu.Lock()
-	queue := p.queue
-	p.queue = nil
-	for _, one := range queue {
+	for _, one := range group {
 		one.sent, one.session = now, session
 	}
 	p.mu.Unlock()
-	for _, one := range queue {
-		if err := p.conn.nc.PublishMsg(one.m); err != nil {
-			p.end(one.number, nil, err)
+	for _, one := range group {
+		number := one.number // with the answer the letter is its sender's again
+		if err := p.conn.nc.PublishMsg(&one.m); err != nil {
+			p.end(number, nil, err)
 		}
 	}
 }
@@ -165,7 +124,7 @@ func (p *post) end(number uint64, m *nats.Msg, err error) {
 	delete(p.open, number)
 	p.mu.Unlock()
 	if one != nil {
-		one.answer(m, one.sent, err)
+		one.to.answered(m, err)
 	}
 }
 
@@ -183,26 +142,23 @@ func (p *post) answered(m *nats.Msg) {
 }
 
 // giveUp ends what went over a connection that is lost, and what takes too long.
+// Nothing is sent meanwhile.
 func (p *post) giveUp() {
 	session := p.conn.current(p.conn.nc).number
-	lost, late := map[uint64]bool{}, time.Now().Add(-p.conn.o.Timeout)
+	lost, late := map[uint64]error{}, time.Now().Add(-p.conn.o.Timeout)
 	p.mu.Lock()
 	for number, one := range p.open {
 		switch {
 		case one.sent.IsZero():
 		case one.session != session:
-			lost[number] = true
+			lost[number] = errLost
 		case one.sent.Before(late):
-			lost[number] = false
+			lost[number] = errNoAnswer
 		}
 	}
 	p.mu.Unlock()
-	for number, lost := range lost {
-		if lost {
-			p.end(number, nil, errLost)
-		} else {
-			p.end(number, nil, errNoAnswer)
-		}
+	for number, err := range lost {
+		p.end(number, nil, err)
 	}
 }
 
@@ -232,11 +188,11 @@ func plainAck(data []byte) (uint64, bool) {
 	if !ok {
 		return 0, false
 	}
-	_, rest, ok = bytes.Cut(rest, []byte(`"`))
+	_, rest, ok = bytes.Cut(rest, []byte(`",`))
 	if !ok {
 		return 0, false
 	}
-	digits, ok := bytes.CutPrefix(bytes.ReplaceAll(rest, []byte(" "), nil), []byte(`,"seq":`))
+	digits, ok := bytes.CutPrefix(bytes.TrimLeft(rest, " "), []byte(`"seq":`))
 	if !ok {
 		return 0, false
 	}

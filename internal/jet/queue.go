@@ -47,7 +47,7 @@ func (q *queue) serve(ctx context.Context) error {
 	defer end()
 	slots := q.places.free
 
-	q.acks = &acks{conn: q.conn, failed: func(m jetstream.Msg, err error) { q.report(work, m, "ack", err) }}
+	q.acks = newAcks(q.conn, func(m jetstream.Msg, err error) { q.report(work, m, "ack", err) })
 	defer q.acks.end()
 	hands := newHands(q.parallel, func(m jetstream.Msg) {
 		defer q.places.leave()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,7 @@ type Slots struct {
 	conn   *Conn
 	app    string
 	lease  time.Duration
+	ttl    string // the lease, as the server takes it
 	id     string // of this holder, in its messages
 	listen SlotsListener
 
@@ -99,9 +101,10 @@ type Slots struct {
 func (c *Conn) Slots(ctx context.Context, o SlotsOptions) (*Slots, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Slots{
-		conn: c, app: o.App, lease: cmp.Or(o.Lease, DefaultLease), id: rand.Text(), listen: o.Listener,
+		conn: c, app: o.App, lease: max(cmp.Or(o.Lease, DefaultLease).Round(time.Second), time.Second), id: rand.Text(), listen: o.Listener,
 		held: map[string]*Slot{}, pending: map[string]struct{}{}, freed: map[string]*freed{}, kick: make(chan struct{}, 1), end: cancel, ctx: ctx,
 	}
+	s.ttl = strconv.Itoa(int(s.lease / time.Second))
 	if s.listen != nil {
 		for kind, handle := range map[string]func(mailbox string, m *nats.Msg){"want": s.heardWant, "park": s.heardPark, "use": s.heardUse} {
 			sub, err := c.nc.Subscribe(c.names.ofApp(kind, o.App), func(m *nats.Msg) {
@@ -275,18 +278,21 @@ func (s *Slots) publish(ctx context.Context, subject string, after *uint64) (seq
 	if err != nil {
 		return 0, time.Time{}, 0, err
 	}
-	m := Msg{Subject: subject, Data: data, TTL: s.lease, Header: Header{}}
-	options := []jetstream.PublishOpt{jetstream.WithExpectStream(s.conn.names.SlotsStream())}
+	// Written out, as every slot in use is renewed every few seconds.
+	header := nats.Header{
+		jetstream.ExpectedStreamHeader: {s.conn.names.SlotsStream()},
+		jetstream.MsgTTLHeader:         {s.ttl},
+	}
 	if after != nil {
-		m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
-		options = append(options, jetstream.WithExpectLastSequencePerSubject(*after))
+		header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
+		header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(*after, 10)}
 	}
 	// The caller's end must not leave a slot behind of which nobody knows.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 	defer cancel()
 	session = s.conn.current(s.conn.nc).number
 	sent = time.Now()
-	ack, err := s.conn.publish(ctx, m.nats(), options...)
+	ack, err := s.conn.publish(ctx, &nats.Msg{Subject: subject, Header: header, Data: data})
 	if err != nil {
 		return 0, time.Time{}, 0, err
 	}

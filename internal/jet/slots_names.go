@@ -59,26 +59,43 @@ func escape(text string, dots bool) string {
 	if text == "" {
 		return "=" // nothing else is a lone =
 	}
+	n := 0
+	for n < len(text) && stands(text, n, dots) {
+		n++
+	}
+	if n == len(text) {
+		return text // as nearly all do
+	}
 	var b strings.Builder
-	for i := range len(text) {
-		c := text[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '@', c == '+':
-			b.WriteByte(c)
-		case c == '.' && dots && i > 0 && i < len(text)-1 && text[i-1] != '.':
-			b.WriteByte(c)
-		default:
-			b.WriteByte('=')
-			b.WriteString(hex.EncodeToString([]byte{c}))
+	b.WriteString(text[:n])
+	for i := n; i < len(text); i++ {
+		if stands(text, i, dots) {
+			b.WriteByte(text[i])
+			continue
 		}
+		b.WriteByte('=')
+		b.WriteString(hex.EncodeToString([]byte{text[i]}))
 	}
 	return b.String()
+}
+
+// stands reports whether a byte of a text may stand for itself.
+func stands(text string, i int, dots bool) bool {
+	switch c := text[i]; {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '@', c == '+':
+		return true
+	default:
+		return c == '.' && dots && i > 0 && i < len(text)-1 && text[i-1] != '.'
+	}
 }
 
 // unescape reads what escape wrote.
 func unescape(text string) (string, bool) {
 	if text == "=" {
 		return "", true
+	}
+	if !strings.Contains(text, "=") {
+		return text, true
 	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {

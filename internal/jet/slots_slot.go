@@ -24,9 +24,9 @@ type Slot struct {
 	session uint64 // reconnects until the server last confirmed it
 
 	mu    sync.Mutex
-	sent  time.Time // when the message was sent that the server stored last
-	until time.Time
 	gone  bool // lost or given back
+	until time.Time
+	sent  time.Time // when the message was sent that the server stored last
 }
 
 // holder is the body of a slot's message.
