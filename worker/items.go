@@ -32,7 +32,7 @@ func (i items) Object(ctx context.Context, r subscriber.Request, limit int64) ([
 	if err != nil {
 		return nil, subscriber.Page{}, err
 	}
-	return answer.Body, subscriber.Page{Date: answer.Date}, nil
+	return answer.Body, subscriber.Page{Date: answer.Date()}, nil
 }
 
 // Batch makes several requests in one.

@@ -105,7 +105,7 @@ func (o outlook) Do(ctx context.Context, call publisher.Call) (publisher.Answer,
 		return publisher.Answer{}, err
 	}
 	request := graph.Request{
-		Operation: call.Operation, Mailbox: call.Mailbox, Path: call.Params.Path, Query: call.Params.Query,
+		Operation: call.Operation, Mailbox: call.Mailbox, Path: call.Params.Path, Query: call.Params.Query, Target: call.Target,
 		Headers: call.Header, ClientRequestID: call.RequestID, Deadline: call.Deadline,
 	}
 	if len(call.Body) > 0 {

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,10 @@ type answer struct {
 }
 
 // date returns the answer's own time, or the zero time.
-func (a *answer) date() time.Time {
-	at, err := http.ParseTime(a.header.Get("Date"))
+func (a *answer) date() time.Time { return dateOf(a.header) }
+
+func dateOf(header http.Header) time.Time {
+	at, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
 		return time.Time{}
 	}
@@ -34,7 +37,7 @@ func (a *answer) date() time.Time {
 // It is a GUID; what has another form is left out, because whoever stands in
 // between could have put anything there, what they were sent included.
 func (a *answer) requestID() string {
-	if id := a.header.Get("request-id"); plainID(id) {
+	if id := a.header.Get("Request-Id"); plainID(id) {
 		return id
 	}
 	return ""
@@ -53,7 +56,11 @@ func plainID(id string) bool {
 // length returns the length that the answer tells, or -1. That of a compressed
 // body is not the one that the reader will see, so net/http takes it away.
 func (a *answer) length() int64 {
-	n, err := strconv.ParseInt(a.header.Get("Content-Length"), 10, 64)
+	text := a.header.Get("Content-Length")
+	if text == "" {
+		return -1
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
 		return -1
 	}
@@ -62,7 +69,7 @@ func (a *answer) length() int64 {
 
 func (a *answer) mediaType() string {
 	text := a.header.Get("Content-Type")
-	if text == "" || text == "application/json" { // as most
+	if text == "" || text == typeJSON { // as most
 		return text
 	}
 	kind, _, _ := mime.ParseMediaType(text)
@@ -99,6 +106,18 @@ func (c *capped) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// readAll reads to the end. length is what the answer tells of it (-1: nothing):
+// where that is little, there is no need to find it out.
+func readAll(from io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > 64<<10 {
+		return io.ReadAll(from)
+	}
+	var body bytes.Buffer
+	body.Grow(int(length) + bytes.MinRead) // in which the end is seen
+	_, err := body.ReadFrom(from)
+	return body.Bytes(), err
+}
+
 // minProgress is how many bytes count as progress.
 const minProgress = 4 << 10
 
@@ -111,6 +130,7 @@ type steady struct {
 	left    time.Duration
 	arrived int
 	size    int64
+	stall   *time.Timer // nil before the first Read
 }
 
 func newSteady(from io.Reader, window time.Duration, abort context.CancelCauseFunc) *steady {
@@ -123,11 +143,15 @@ func (s *steady) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	started := time.Now()
-	stall := time.AfterFunc(s.left, func() {
-		s.abort(fmt.Errorf("the body came slower than %d bytes in %v", minProgress, s.window))
-	})
+	if s.stall == nil {
+		s.stall = time.AfterFunc(s.left, func() {
+			s.abort(fmt.Errorf("the body came slower than %d bytes in %v", minProgress, s.window))
+		})
+	} else {
+		s.stall.Reset(s.left)
+	}
 	n, err := s.from.Read(p)
-	stall.Stop()
+	s.stall.Stop()
 	s.size += int64(n)
 	if s.arrived += n; s.arrived >= minProgress {
 		s.arrived, s.left = 0, s.window

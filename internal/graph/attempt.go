@@ -10,8 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"sync/atomic"
 	"time"
 
 	"outlook-connector/internal/fault"
@@ -31,64 +29,48 @@ func (c *Client) attempt(ctx context.Context, k *call, token Token, repeat bool,
 		}
 		defer done()
 	}
-	owner := ctx
-	ctx, abort := context.WithCancelCause(ctx)
-	defer abort(nil)
-	limit := cmp.Or(k.timeout, c.http.Timeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no complete answer within %v", limit))
-	defer cancel()
-
-	var sent atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, traceSent(&sent))
+	own, w := newWatch(ctx, cmp.Or(k.timeout, c.http.Timeout), c.http.HeaderTimeout)
+	defer w.end()
 	id := k.id
 	if id == "" || repeat {
 		id = newGUID()
 	}
-	req, err := c.request(ctx, k, token, id)
-	if err != nil {
-		return fault.New(fault.Poison, "%s %s: request cannot be made", k.method, k.template).WithCode("request_refused")
-	}
-	entry := logEntry{call: k, clientRequestID: id, repeat: repeat, started: time.Now()}
+	req := c.request(own, k, token, id)
+	entry := logEntry{call: k, clientRequestID: id, repeat: repeat, started: w.began}
 	resp, used, err := c.transport.send(req)
 	if err != nil {
 		c.transport.done(used, false)
-		mark := noAnswer(owner, k, err, sent.Load(), id)
-		c.finish(owner, entry, mark)
+		mark := noAnswer(ctx, own, k, err, w.sent.Load(), id)
+		c.finish(ctx, entry, mark)
 		return mark
 	}
-	guarded := newSteady(resp.Body, c.http.ProgressTimeout, abort)
-	a := &answer{status: resp.StatusCode, header: resp.Header, body: guarded, clientRequestID: id, secret: token}
+	w.answer()
+	a := &answer{status: resp.StatusCode, header: resp.Header, body: resp.Body, clientRequestID: id, secret: token}
+	var guarded *steady // nil where there is nothing that could trickle
+	if resp.Body != http.NoBody {
+		guarded = newSteady(resp.Body, c.http.ProgressTimeout, w.abort)
+		a.body = guarded
+	}
 	entry.status, entry.requestID = a.status, a.requestID()
 	if a.status >= 200 && a.status < 300 {
 		if k.parts == 0 { // the answer of a batch says nothing about its parts
 			c.limits.calm(k.mailbox)
 		}
-		err = ownEnd(owner, ctx, read(a))
+		err = ownEnd(ctx, own, read(a))
 	} else {
 		err = c.failure(k, a)
 	}
 	_ = resp.Body.Close() // everything that counts was read
 	c.transport.done(used, a.status == http.StatusServiceUnavailable)
-	entry.size = guarded.size
-	c.finish(owner, entry, err)
+	if guarded != nil {
+		entry.size = guarded.size
+	}
+	c.finish(ctx, entry, err)
 	return err
 }
 
-// traceSent keeps whether bytes of this request may have left. It is counted
-// from the moment the request gets its connection and not from the first
-// write: a write goes on in the background for a moment after the context
-// ended, and a send that is taken for not sent would be sent again. net/http
-// asks for another connection only if the server has seen nothing of it.
-func traceSent(sent *atomic.Bool) *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GetConn:      func(string) { sent.Store(false) },
-		GotConn:      func(httptrace.GotConnInfo) { sent.Store(true) },
-		WroteHeaders: func() { sent.Store(true) },
-	}
-}
-
 // noAnswer marks an attempt that ended without an answer.
-func noAnswer(owner context.Context, k *call, err error, sent bool, id string) *fault.Error {
+func noAnswer(owner, own context.Context, k *call, err error, sent bool, id string) *fault.Error {
 	if errors.Is(err, errPinned) {
 		return fault.New(fault.Poison, "%s %s: %w", k.method, k.template, err).WithCode("host_refused")
 	}
@@ -97,7 +79,7 @@ func noAnswer(owner context.Context, k *call, err error, sent bool, id string) *
 	if sent {
 		mark.Code, what = "no_answer", "no answer"
 	}
-	mark.Err = ownEnd(owner, nil, fmt.Errorf("%s %s: %s: %w (client-request-id %s)", k.method, k.template, what, err, id))
+	mark.Err = ownEnd(owner, own, fmt.Errorf("%s %s: %s: %w (client-request-id %s)", k.method, k.template, what, err, id))
 	if !sent {
 		mark.Hint = connectHint(err)
 	}
@@ -127,7 +109,7 @@ func ownEnd(owner, own context.Context, err error) error {
 	if end := owner.Err(); end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("%w: %w", err, end)
 	}
-	if own != nil && own.Err() != nil && owner.Err() == nil {
+	if own.Err() != nil && owner.Err() == nil {
 		if cause := context.Cause(own); !errors.Is(err, cause) {
 			return fmt.Errorf("%w: %w", err, cause)
 		}

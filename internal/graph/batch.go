@@ -121,7 +121,7 @@ func (c *Client) part(mailbox string, get Get) (*batchPart, error) {
 	// A $ stays readable, and a space is %20 to every decoder.
 	query := strings.NewReplacer("+", "%20", "%24", "$").Replace(values.Encode())
 	target := catalog.Target{Path: path, RawQuery: query, Template: templateOf(found[0], path)}
-	address, err := c.address(target)
+	address, err := c.address(&target)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,11 +96,15 @@ type Client struct {
 	uploads     uploadHosts
 	limits      *Limiter
 	resolve     func(ctx context.Context, mailbox string) (key string, wait time.Duration)
-	keys        sync.Map // mailbox → its name for the limits, as last resolved
+	usual       usualHeaders
+	bearer      atomic.Pointer[bearer] // of the token that was used last; nil: none yet
 	logRequests bool
 	tracer      trace.Tracer // nil: off
 	log         *slog.Logger
 	metrics     *metrics
+
+	mu   sync.RWMutex
+	keys map[string]string // mailbox → its name for the limits, as last resolved
 }
 
 // New checks the options and returns a Client. It opens no connection.
@@ -139,6 +144,8 @@ func New(o Options) (*Client, error) {
 		tracer:      o.Tracer,
 		log:         log,
 		metrics:     m,
+		usual:       newUsualHeaders(settings.UserAgent),
+		keys:        make(map[string]string),
 	}, nil
 }
 
@@ -151,8 +158,13 @@ func (c *Client) key(ctx context.Context, mailbox string) (key string, wait time
 	if key, wait = c.resolve(ctx, name); wait > 0 {
 		return "", wait
 	}
-	if known, ok := c.keys.Load(name); !ok || known != key {
-		c.keys.Store(name, key)
+	c.mu.RLock()
+	known, ok := c.keys[name]
+	c.mu.RUnlock()
+	if !ok || known != key {
+		c.mu.Lock()
+		c.keys[name] = key
+		c.mu.Unlock()
 	}
 	return key, 0
 }
@@ -160,8 +172,10 @@ func (c *Client) key(ctx context.Context, mailbox string) (key string, wait time
 // known is the key of a mailbox as it was last resolved.
 func (c *Client) known(mailbox string) string {
 	name := limitKey(mailbox)
-	if key, ok := c.keys.Load(name); ok {
-		return key.(string) //nolint:forcetypeassert // nothing else is stored
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if key, ok := c.keys[name]; ok {
+		return key
 	}
 	return name
 }

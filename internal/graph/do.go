@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -21,8 +20,7 @@ import (
 type Response struct {
 	// Status is the HTTP status, 200 to 299.
 	Status int
-	// Header has the headers that matter to callers: Content-Type, Date, ETag,
-	// Last-Modified, Location and Preference-Applied.
+	// Header are the headers of the answer.
 	Header http.Header
 	// Body is the whole body after decompression; nil if there is none or if
 	// BodyBroken is set.
@@ -33,11 +31,12 @@ type Response struct {
 	BodyBroken bool
 	// RequestID and ClientRequestID name the request to Microsoft's support.
 	RequestID, ClientRequestID string
-	// Date is the answer's own time; zero if it has none.
-	Date time.Time
 	// Duration is the time of the attempt that succeeded, body included.
 	Duration time.Duration
 }
+
+// Date returns the answer's own time; zero if it has none.
+func (r *Response) Date() time.Time { return dateOf(r.Header) }
 
 // Do sends a request once and returns its answer. There is no retry in it but
 // this: a 401 has no effect and usually means an old token, so that token is
@@ -69,24 +68,15 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 
 // whole reads the body of a success, of at most limit bytes.
 func (c *Client) whole(k *call, a *answer, limit int64) (*Response, error) {
-	out := &Response{
-		Status: a.status, Header: make(http.Header), Date: a.date(),
-		RequestID: a.requestID(), ClientRequestID: a.clientRequestID,
+	out := &Response{Status: a.status, Header: a.header, RequestID: a.requestID(), ClientRequestID: a.clientRequestID}
+	if a.body == http.NoBody || a.header.Get("Content-Length") == "0" {
+		return out, nil
 	}
-	for _, name := range []string{"Content-Type", "Date", "Etag", "Last-Modified", "Location", "Preference-Applied"} {
-		if values := a.header.Values(name); values != nil {
-			out.Header[name] = values
-		}
-	}
-	var body []byte
-	var err error
-	if a.header.Get("Content-Length") != "0" {
-		body, err = io.ReadAll(&capped{from: a.body, left: limit})
-	}
+	body, err := readAll(&capped{from: a.body, left: limit}, a.length())
 	if err == nil && len(body) > 0 && a.html() && !strings.HasSuffix(k.template, "/$value") { // an attachment may be one
 		err = errWebPage
 	}
-	if err == nil && a.mediaType() == "application/json" && len(bytes.TrimSpace(body)) > 0 && !validJSON(body) {
+	if err == nil && a.mediaType() == typeJSON && len(bytes.TrimSpace(body)) > 0 && !validJSON(body) {
 		err = errors.New("the body is not JSON")
 	}
 	switch {
@@ -166,7 +156,7 @@ func (c *Client) run(ctx context.Context, k *call, read func(*answer) error, beg
 // token asks for a token. Whatever goes wrong there, nothing was sent to Graph.
 func (c *Client) token(ctx context.Context, k *call) (Token, error) {
 	token, err := c.tokens.Token(ctx)
-	if err == nil && (token.Access == "" || !validHeaderValue(token.Access.Reveal())) {
+	if err == nil && c.authorization(token.Access) == nil {
 		err = fault.New(fault.Retry, "the token source returned no usable token")
 	}
 	if err == nil {

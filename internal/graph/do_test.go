@@ -45,7 +45,7 @@ func TestDoSendsTheRequestAsTheReferenceSays(t *testing.T) {
 	if !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(resp.ClientRequestID) {
 		t.Errorf("client-request-id %q is no GUID", resp.ClientRequestID)
 	}
-	if resp.Status != 202 || resp.RequestID != "req-9" || resp.Body != nil || resp.BodyBroken || resp.Date.IsZero() || resp.Duration <= 0 {
+	if resp.Status != 202 || resp.RequestID != "req-9" || resp.Body != nil || resp.BodyBroken || resp.Date().IsZero() || resp.Duration <= 0 {
 		t.Errorf("response %+v", resp)
 	}
 	again, err := w.Do(t.Context(), req)

@@ -43,7 +43,10 @@ type Limiter struct {
 // box is the state of one mailbox.
 type box struct {
 	inUse    int           // slots that are with callers
+	out      []ticket      // of these slots
+	tickets  uint64        // given out so far
 	flying   int           // requests under way
+	landed   func()        // counts one of them out
 	waiting  int           // who waits for a slot
 	ahead    int           // of those, who comes before the others
 	standing int           // of those, who is next and makes ready: a Turn without a slot
@@ -55,9 +58,6 @@ type box struct {
 	parked   time.Time
 	strikes  int // 429s in a row
 	struckAt time.Time
-	requests window // of this process
-	uploads  window
-	shared   *sharedUse // of all processes; nil while little was used here
 
 	slots    []heldSlot
 	trying   int             // being asked for
@@ -68,6 +68,16 @@ type box struct {
 	peak     int             // most slots in use since idle ones were last looked for
 	watched  bool
 	timer    *time.Timer
+
+	shared   *sharedUse // use of all processes; nil while little was used here
+	requests window     // of this process
+	uploads  window
+}
+
+// ticket is one slot that is with a caller.
+type ticket struct {
+	number uint64
+	since  time.Time
 }
 
 // NewLimiter makes a limiter.
@@ -96,6 +106,7 @@ func (l *Limiter) box(key string, now time.Time) *box {
 			requests: newWindow(l.limits.RequestWindow, int64(l.limits.Requests)),
 			uploads:  newWindow(l.limits.UploadWindow, l.limits.UploadBytes),
 		}
+		b.landed = func() { l.land(b, 1) } // made once, since most requests end so
 		l.boxes[key] = b
 	}
 	return b
@@ -160,11 +171,17 @@ func (l *Limiter) chargeAll(ctx context.Context, key string, n int64, requests, 
 		return nil, lostAgain, "slot_lost"
 	}
 	b.flying += width
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		b.flying -= width
-	}, 0, ""
+	if width == 1 {
+		return b.landed, 0, ""
+	}
+	return func() { l.land(b, width) }, 0, ""
+}
+
+// land counts requests out that were under way.
+func (l *Limiter) land(b *box, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.flying -= n
 }
 
 // roomFor returns how long it takes until the window has room for n requests.

@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"outlook-connector/internal/catalog"
 )
 
 // maxLink bounds a link in bytes. Graph's are a few hundred to a few thousand.
@@ -25,9 +23,9 @@ type linkRule struct {
 	root    string     // the user as it was asked for: "/me", "/users/ann@…"; empty for others
 }
 
-// linkRule derives the rule from the address of the first request.
-func (c *Client) linkRule(target catalog.Target, aliases []string) linkRule {
-	segments, ok := linkSegments(target.Path)
+// linkRule derives the rule from the address that a call was built with.
+func (c *Client) linkRule(k *call) linkRule {
+	segments, ok := linkSegments(k.path)
 	rule := linkRule{
 		origin: originOf(c.base), prefix: c.base.EscapedPath(), rest: segments,
 		base: c.base.Scheme + "://" + c.base.Host + c.base.EscapedPath(),
@@ -35,16 +33,16 @@ func (c *Client) linkRule(target catalog.Target, aliases []string) linkRule {
 	if !ok || len(segments) == 0 {
 		return rule
 	}
-	root, names := segments[0], aliases
+	root, names := segments[0], k.aliases
 	switch {
 	case strings.EqualFold(root, "me"):
 		rule.mailbox, rule.rest = [][]string{{"me"}}, segments[1:]
 		rule.root, root = "/me", "users"
 	case len(segments) > 1 && (strings.EqualFold(root, "users") || strings.EqualFold(root, "groups")):
-		names = append([]string{segments[1]}, aliases...)
+		names = append([]string{segments[1]}, k.aliases...)
 		rule.rest = segments[2:]
 		if strings.EqualFold(root, "users") {
-			rule.root = "/" + strings.Join(strings.SplitN(target.Path, "/", 4)[1:3], "/")
+			rule.root = "/" + strings.Join(strings.SplitN(k.path, "/", 4)[1:3], "/")
 		}
 	default:
 		return rule

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,10 +20,48 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	retries  *prometheus.CounterVec
+
+	mu    sync.RWMutex
+	known map[ending]series
+}
+
+// ending is what the labels of a request are made of: the status, or the code of
+// the error where there is none. There are as many of them as the metric has
+// series.
+type ending struct {
+	client, method, code string
+	status               int
+}
+
+// series are the metrics of an ending. To look them up by their labels takes longer
+// than to count.
+type series struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
+}
+
+// of returns the metrics of an ending.
+func (m *metrics) of(e ending) series {
+	m.mu.RLock()
+	found, ok := m.known[e]
+	m.mu.RUnlock()
+	if ok {
+		return found
+	}
+	code := e.code
+	if e.status != 0 {
+		code = strconv.Itoa(e.status)
+	}
+	found = series{requests: m.requests.WithLabelValues(e.client, e.method, code), duration: m.duration.WithLabelValues(e.client, e.method)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[e] = found
+	return found
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
+		known: make(map[ending]series),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outlook_graph_requests_total",
 			Help: "HTTP requests to Microsoft Graph, by status code, or not_sent or no_answer where there was none.",
@@ -118,13 +157,15 @@ type logEntry struct {
 // not the path, and neither headers nor bodies.
 func (c *Client) finish(ctx context.Context, e logEntry, err error) {
 	took := time.Since(e.started)
-	code := strconv.Itoa(e.status)
+	mark := fault.Of(err)
+	end := ending{client: c.name, method: e.call.method, status: e.status}
 	if e.status == 0 {
-		code = fault.Of(err).Code
+		end.code = mark.Code
 	}
-	c.metrics.requests.WithLabelValues(c.name, e.call.method, code).Inc()
-	c.metrics.duration.WithLabelValues(c.name, e.call.method).Observe(took.Seconds())
-	if mark := fault.Of(err); mark != nil && mark.Kind == fault.Retry && !fault.Stopped(ctx, err) {
+	counted := c.metrics.of(end)
+	counted.requests.Inc()
+	counted.duration.Observe(took.Seconds())
+	if mark != nil && mark.Kind == fault.Retry && !fault.Stopped(ctx, err) {
 		c.metrics.retries.WithLabelValues(c.name, retryReason(e.status)).Inc()
 	}
 	if c.tracer != nil {
@@ -142,7 +183,7 @@ func (c *Client) finish(ctx context.Context, e logEntry, err error) {
 	if e.batch != "" {
 		attrs = append(attrs, slog.String("batch", e.batch))
 	}
-	if mark := fault.Of(err); mark != nil {
+	if mark != nil {
 		attrs = append(attrs, slog.String("code", mark.Code), slog.String("remedy", mark.Kind.String()))
 	}
 	c.log.LogAttrs(ctx, slog.LevelInfo, "graph request", attrs...)

@@ -97,9 +97,10 @@ func (c *Client) split(k *call, a *answer, emit func([]byte) error) (*Page, erro
 		// more pages, and going on loses nothing.
 		s.delta = ""
 	}
-	s.next, s.delta = k.rule.received(s.next), k.rule.received(s.delta)
-	if link := s.next + s.delta; link != "" {
-		to, err := k.rule.parse(link)
+	if s.next+s.delta != "" {
+		rule := c.linkRule(k)
+		s.next, s.delta = rule.received(s.next), rule.received(s.delta)
+		to, err := rule.parse(s.next + s.delta)
 		if err != nil {
 			mark := c.badBody(k, a, err)
 			mark.Code = "link_refused"

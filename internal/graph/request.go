@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"outlook-connector/internal/catalog"
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/seal"
 )
 
 // Request is one call of an operation. It holds parameters, never a URL: the
@@ -37,6 +39,10 @@ type Request struct {
 	Aliases []string
 	// Path are the path parameters.
 	Path map[string]string
+	// Target is what the operation's Build made of these parameters, for callers
+	// that had to look at it; nil builds it. One that does not fit them is built
+	// again ([catalog.Target.Fits]), so no address comes from anywhere else.
+	Target *catalog.Target
 	// Query are the query parameters, not escaped. With Link they are only
 	// checked: a link has them inside.
 	Query map[string]string
@@ -70,14 +76,14 @@ type Request struct {
 // them. Everything else (the token, the ids, lengths, encodings) is set here.
 func Headers() []string { return slices.Sorted(maps.Values(allowedHeaders())) }
 
-// allowedHeaders maps lower-case names to the usual spelling. Nobody changes it.
+// allowedHeaders maps canonical names to the usual spelling. Nobody changes it.
 var allowedHeaders = sync.OnceValue(func() map[string]string {
 	allowed := make(map[string]string)
 	for _, name := range []string{
 		"Accept", "Accept-Language", "ConsistencyLevel", "Content-Type",
 		"If-Match", "If-None-Match", "Prefer", "x-ms-throttle-priority",
 	} {
-		allowed[strings.ToLower(name)] = name
+		allowed[textproto.CanonicalMIMEHeaderKey(name)] = name
 	}
 	return allowed
 })
@@ -91,13 +97,15 @@ type call struct {
 	method   string
 	template string
 	url      *url.URL
-	header   http.Header
+	header   http.Header // once sent, it also has what [Client.request] adds
+	sent     bool        // header belongs to net/http, which may still read it
 	body     []byte
 	mailbox  string // the key of the limits
 	free     bool   // not about a mailbox: no limit of one is asked
 	id       string // of the first attempt
 	deadline func() time.Time
-	rule     linkRule
+	path     string        // for the rule of its links
+	aliases  []string      // likewise
 	parts    int           // of a batch: how many requests it is; 0 elsewhere
 	width    int           // of a batch: how many of them run at once, each in a slot
 	timeout  time.Duration // of one attempt; 0 means that of the client
@@ -130,11 +138,13 @@ func (c *Client) prepare(req Request) (*call, error) {
 	if req.Operation == nil {
 		return nil, fault.New(fault.Poison, "request names no operation").WithCode("entity_unknown")
 	}
-	target, err := req.Operation.Build(catalog.Params{
-		Mailbox: req.Mailbox, Group: req.Group, Path: req.Path, Query: req.Query,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("build %s: %w", req.Operation.ID, err)
+	target := req.Target
+	if params := (catalog.Params{Mailbox: req.Mailbox, Group: req.Group, Path: req.Path, Query: req.Query}); !target.Fits(req.Operation, params) {
+		built, err := req.Operation.Build(params)
+		if err != nil {
+			return nil, fmt.Errorf("build %s: %w", req.Operation.ID, err)
+		}
+		target = &built
 	}
 	address, err := c.address(target)
 	if err != nil {
@@ -142,7 +152,8 @@ func (c *Client) prepare(req Request) (*call, error) {
 	}
 	k := &call{
 		op: req.Operation, method: req.Operation.Method, template: target.Template, url: address,
-		body: req.Body, deadline: req.Deadline, mailbox: c.known(req.Mailbox), free: req.Directory, rule: c.linkRule(target, req.Aliases),
+		body: req.Body, deadline: req.Deadline, mailbox: c.known(req.Mailbox), free: req.Directory,
+		path: target.Path, aliases: req.Aliases,
 	}
 	if k.id = req.ClientRequestID; k.id != "" && !isGUID(k.id) {
 		return nil, fault.New(fault.Poison, "client-request-id is not a GUID").WithCode("header_refused")
@@ -154,7 +165,7 @@ func (c *Client) prepare(req Request) (*call, error) {
 		return nil, fault.New(fault.Poison, "%s is not read by pages, so it takes no link", k.op.ID).WithCode("link_refused")
 	}
 	if req.Link != "" {
-		if k.url, err = k.rule.parse(req.Link); err != nil {
+		if k.url, err = c.linkRule(k).parse(req.Link); err != nil {
 			return nil, &fault.Error{
 				Kind: fault.Resync, Code: "link_refused", Err: fmt.Errorf("stored link: %w", err),
 				Hint: "the stored link does not belong to this feed, so the feed is read again from its start",
@@ -162,37 +173,42 @@ func (c *Client) prepare(req Request) (*call, error) {
 		}
 	}
 	if k.body != nil && k.header.Get("Content-Type") == "" {
-		contentType := req.ContentType
-		if contentType == "" {
-			contentType = "application/json"
-		}
-		if !validHeaderValue(contentType) {
+		switch {
+		case req.ContentType == "" || req.ContentType == typeJSON:
+			k.header["Content-Type"] = c.usual.json
+		case validHeaderValue(req.ContentType):
+			k.header["Content-Type"] = []string{req.ContentType}
+		default:
 			return nil, fault.New(fault.Poison, "content type is not a header value").WithCode("header_refused")
 		}
-		k.header.Set("Content-Type", contentType)
 	}
 	return k, nil
 }
 
 // address joins the base and a target and makes sure that parsing changed
 // nothing about it.
-func (c *Client) address(target catalog.Target) (*url.URL, error) {
-	text := c.base.Scheme + "://" + c.base.Host + c.base.EscapedPath() + target.Path
-	u, err := url.Parse(text)
-	if err != nil || !strings.HasPrefix(target.Path, "/") || u.EscapedPath() != c.base.EscapedPath()+target.Path ||
-		u.RawQuery != "" || u.Fragment != "" || dotted(u.Path) {
+func (c *Client) address(target *catalog.Target) (*url.URL, error) {
+	escaped := c.base.EscapedPath() + target.Path
+	path, err := url.PathUnescape(escaped)
+	u := &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: path, RawQuery: target.RawQuery}
+	if u.EscapedPath() != escaped {
+		// There are several ways to escape a path. This one is taken only where it has
+		// no character that is none of a path, such as ? and #.
+		u.RawPath = escaped
+	}
+	if err != nil || !strings.HasPrefix(target.Path, "/") || u.EscapedPath() != escaped || dotted(path) {
 		return nil, fault.New(fault.Poison, "path %s is not a plain path", target.Template).WithCode("path_refused")
 	}
-	u.RawQuery = target.RawQuery
 	return u, nil
 }
 
 // checkHeaders copies the caller's headers if each may be sent.
 func checkHeaders(headers map[string]string) (http.Header, error) {
 	allowed := allowedHeaders()
-	out := make(http.Header, len(headers)+6)
+	out := make(http.Header, len(headers)+ownHeaders)
 	for name, value := range headers {
-		known, ok := allowed[strings.ToLower(name)]
+		key := textproto.CanonicalMIMEHeaderKey(name)
+		known, ok := allowed[key]
 		if !ok {
 			return nil, fault.New(fault.Poison, "header %q may not be set", clip(name, 64)).WithCode("header_refused").
 				WithHint("headers that may be set: %s", strings.Join(Headers(), ", "))
@@ -200,11 +216,10 @@ func checkHeaders(headers map[string]string) (http.Header, error) {
 		if !validHeaderValue(value) {
 			return nil, fault.New(fault.Poison, "header %s has a value that cannot be sent", known).WithCode("header_refused")
 		}
-		key := textproto.CanonicalMIMEHeaderKey(known)
-		if out.Values(key) != nil {
+		if out[key] != nil {
 			return nil, fault.New(fault.Poison, "header %s is there twice", known).WithCode("header_refused")
 		}
-		out.Set(key, value)
+		out[key] = []string{value}
 	}
 	return out, nil
 }
@@ -223,30 +238,71 @@ func validHeaderValue(value string) bool {
 	return true
 }
 
+// typeJSON is what most bodies are.
+const typeJSON = "application/json"
+
+// ownHeaders is how many headers [Client.request] sets, and the body's type.
+const ownHeaders = 6
+
+// usualHeaders are the values that are the same in every request. Nobody changes
+// them.
+type usualHeaders struct{ accept, agent, yes, json []string }
+
+func newUsualHeaders(agent string) usualHeaders {
+	return usualHeaders{
+		accept: []string{"application/json, */*;q=0.5"}, agent: []string{agent}, yes: []string{"true"}, json: []string{typeJSON},
+	}
+}
+
 // request makes the HTTP request of one attempt.
-func (c *Client) request(ctx context.Context, k *call, token Token, id string) (*http.Request, error) {
-	var body io.Reader
-	if k.body != nil {
-		// A bytes.Reader, so that net/http knows the length and can rewind: on
-		// a stale connection it starts over if nothing was written.
-		body = bytes.NewReader(k.body)
+func (c *Client) request(ctx context.Context, k *call, token Token, id string) *http.Request {
+	if k.sent {
+		k.header = k.header.Clone()
 	}
-	req, err := http.NewRequestWithContext(ctx, k.method, "/", body) // k.url need not be written and read again
-	if err != nil {
-		return nil, err
+	k.sent = true
+	if k.header["Accept"] == nil {
+		k.header["Accept"] = c.usual.accept
 	}
-	req.URL = k.url
-	req.Header = k.header.Clone()
-	if req.Header.Get("Accept") == "" {
-		req.Header.Set("Accept", "application/json, */*;q=0.5")
-	}
-	req.Header.Set("User-Agent", c.http.UserAgent)
+	k.header["User-Agent"] = c.usual.agent
 	// For support only; Graph does not take it for an idempotency key:
 	// https://learn.microsoft.com/graph/best-practices-concept#reliability-and-support
-	req.Header.Set("client-request-id", id)
-	req.Header.Set("return-client-request-id", "true")
-	req.Header.Set("Authorization", "Bearer "+token.Access.Reveal())
-	return req, nil
+	k.header["Client-Request-Id"] = []string{id}
+	k.header["Return-Client-Request-Id"] = c.usual.yes
+	k.header["Authorization"] = c.authorization(token.Access)
+	// With [http.NewRequestWithContext] the address would be written and read again.
+	req := (&http.Request{
+		Method: k.method, URL: k.url, Header: k.header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	if len(k.body) > 0 {
+		// A bytes.Reader, so that net/http knows that it need not wait for the body,
+		// and can rewind: on a stale connection it starts over if nothing was written.
+		body := k.body
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return req
+}
+
+// bearer is the header of a token, kept for the next request with it: a token is
+// some 2 KB, and thousands of requests have the same.
+type bearer struct {
+	access seal.Secret
+	header []string
+}
+
+// authorization returns the values of the header Authorization; nil for a token
+// that is none.
+func (c *Client) authorization(access seal.Secret) []string {
+	known := c.bearer.Load()
+	if known == nil || known.access != access {
+		if access == "" || !validHeaderValue(access.Reveal()) {
+			return nil
+		}
+		known = &bearer{access: access, header: []string{"Bearer " + access.Reveal()}}
+		c.bearer.Store(known)
+	}
+	return known.header
 }
 
 // isGUID reports whether a text has the form of 01234567-89ab-cdef-0123-456789abcdef.
@@ -273,7 +329,14 @@ func newGUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: https://pkg.go.dev/crypto/rand#Read
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	text := make([]byte, 0, 36)
+	for i, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+		if i > 0 {
+			text = append(text, '-')
+		}
+		text = hex.AppendEncode(text, part)
+	}
+	return string(text)
 }
 
 // limitKey is the name under which a mailbox's limits are kept.

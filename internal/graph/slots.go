@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -84,17 +85,16 @@ func (l *Limiter) usable(b *box) (n int) {
 
 // prune forgets the slots that are lost.
 func (l *Limiter) prune(b *box) {
-	kept := b.slots[:0]
-	for _, s := range b.slots {
-		if s.Lost() {
-			l.metrics.lost.Inc()
-			l.metrics.held.Dec()
-			continue
-		}
-		kept = append(kept, s)
+	had := len(b.slots)
+	if had == 0 {
+		return
 	}
-	clear(b.slots[len(kept):])
-	b.slots = kept
+	b.slots = slices.DeleteFunc(b.slots, func(s heldSlot) bool { return s.Lost() })
+	lost := float64(had - len(b.slots))
+	if lost > 0 {
+		l.metrics.lost.Add(lost)
+		l.metrics.held.Sub(lost)
+	}
 }
 
 // heldSlot is a slot with the time since which it is here.

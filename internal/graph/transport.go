@@ -87,6 +87,7 @@ var errPinned = errors.New("request refused: not the configured host")
 // sits below http.Client on purpose: redirects and cookies live there, so here
 // a 3xx is just an answer and no cookie is kept.
 type transport struct {
+	base     *url.URL
 	origin   origin
 	prefix   string
 	settings HTTP
@@ -97,7 +98,7 @@ type transport struct {
 
 func newTransport(base *url.URL, settings HTTP) *transport {
 	return &transport{
-		origin: originOf(base), prefix: base.Path + "/", settings: settings,
+		base: base, origin: originOf(base), prefix: base.Path + "/", settings: settings,
 		current: settings.newTransport(),
 	}
 }
@@ -120,7 +121,6 @@ func (h HTTP) newTransport() *http.Transport {
 		// https://learn.microsoft.com/graph/deployments
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: h.RootCAs},
 		TLSHandshakeTimeout:    h.TLSTimeout,
-		ResponseHeaderTimeout:  h.HeaderTimeout,
 		MaxResponseHeaderBytes: 128 << 10,
 		ReadBufferSize:         readSize,
 		MaxConnsPerHost:        h.MaxConns,
@@ -185,7 +185,7 @@ func (t *transport) allows(req *http.Request) bool {
 	_, key := req.Header["Idempotency-Key"]
 	_, xkey := req.Header["X-Idempotency-Key"]
 	return u != nil && u.User == nil && u.Opaque == "" &&
-		originOf(u) == t.origin &&
+		(u.Scheme == t.base.Scheme && u.Host == t.base.Host || originOf(u) == t.origin) &&
 		(req.Host == "" || strings.EqualFold(req.Host, u.Host)) &&
 		strings.HasPrefix(u.EscapedPath(), t.prefix) && !dotted(u.Path) &&
 		!key && !xkey
@@ -213,6 +213,9 @@ func isLoopback(host string) bool {
 
 // dotted reports whether a path has a segment that walks.
 func dotted(path string) bool {
+	if !strings.Contains(path, "/.") && !strings.HasPrefix(path, ".") {
+		return false
+	}
 	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "." || segment == ".." {
 			return true

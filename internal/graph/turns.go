@@ -3,7 +3,7 @@ package graph
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
+	"slices"
 	"time"
 )
 
@@ -11,8 +11,9 @@ import (
 func (l *Limiter) take(ctx context.Context, key string) (func(), time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.box(key, time.Now())
-	if release := l.free(ctx, key, b); release != nil {
+	now := time.Now()
+	b := l.box(key, now)
+	if release := l.free(ctx, key, b, now); release != nil {
 		return release, 0, true
 	}
 	return nil, l.turn(b, &b.nextAt, b.service/time.Duration(l.limits.Concurrency), maxPark), false
@@ -22,14 +23,14 @@ func (l *Limiter) take(ctx context.Context, key string) (func(), time.Duration, 
 func (l *Limiter) glimpse(ctx context.Context, key string) func() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.free(ctx, key, l.box(key, time.Now()))
+	now := time.Now()
+	return l.free(ctx, key, l.box(key, now), now)
 }
 
 // free takes a slot that is free, or that the other processes leave. It returns
 // nil where there is none. The caller holds the lock.
-func (l *Limiter) free(ctx context.Context, key string, b *box) func() {
-	for {
-		now := time.Now()
+func (l *Limiter) free(ctx context.Context, key string, b *box, now time.Time) func() {
+	for ; ; now = time.Now() {
 		l.prune(b)
 		if b.closedUntil(now).After(now) {
 			return nil
@@ -107,11 +108,12 @@ func (l *Limiter) queue(ctx context.Context, key string) (func(), time.Duration,
 func (l *Limiter) line(ctx context.Context, key string) (*Turn, time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.box(key, time.Now())
-	if release := l.free(ctx, key, b); release != nil {
+	now := time.Now()
+	b := l.box(key, now)
+	if release := l.free(ctx, key, b, now); release != nil {
 		return &Turn{limiter: l, box: b, release: release}, 0, true
 	}
-	now := time.Now()
+	now = time.Now() // to ask the others takes a moment
 	service := b.service
 	if b.measured < firstMeasures {
 		service = min(service, briskService)
@@ -156,12 +158,13 @@ func (l *Limiter) waitInLine(ctx context.Context, key string, b *box, patience t
 func (l *Limiter) insist(ctx context.Context, key string) (func(), time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.box(key, time.Now())
-	if release := l.free(ctx, key, b); release != nil {
+	now := time.Now()
+	b := l.box(key, now)
+	if release := l.free(ctx, key, b, now); release != nil {
 		return release, 0, true
 	}
 	const most, patience = 2, time.Second
-	now := time.Now()
+	now = time.Now()
 	if b.waiting > b.ahead && b.ahead < most && l.usable(b) > 0 && !b.closedUntil(now).After(now) {
 		if release := l.waitAhead(ctx, key, b, patience); release != nil {
 			return release, 0, true
@@ -264,20 +267,32 @@ func (l *Limiter) await(ctx context.Context, b *box, atMost time.Duration) {
 func (l *Limiter) hold(b *box, now time.Time) func() {
 	b.inUse++
 	b.peak = max(b.peak, b.inUse)
-	return sync.OnceFunc(func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		b.inUse--
-		// One outlier (a frozen process, a token that had to be waited for) says
-		// nothing about the next request, but would send everybody who is
-		// refused now far away: a wait, once given, cannot be taken back.
-		end := time.Now()
-		held := min(max(end.Sub(now), minService), maxService, 4*b.service)
-		b.service = (b.service*4 + held) / 5
-		b.measured++
-		l.handBack(b, end)
-		b.wake()
-	})
+	b.tickets++
+	number := b.tickets
+	b.out = append(b.out, ticket{number, now})
+	return func() { l.release(b, number) }
+}
+
+// release counts a slot that came back. A ticket counts once.
+func (l *Limiter) release(b *box, number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(b.out, func(t ticket) bool { return t.number == number })
+	if i < 0 {
+		return
+	}
+	since := b.out[i].since
+	b.out = slices.Delete(b.out, i, i+1)
+	b.inUse--
+	// One outlier (a frozen process, a token that had to be waited for) says
+	// nothing about the next request, but would send everybody who is
+	// refused now far away: a wait, once given, cannot be taken back.
+	end := time.Now()
+	held := min(max(end.Sub(since), minService), maxService, 4*b.service)
+	b.service = (b.service*4 + held) / 5
+	b.measured++
+	l.handBack(b, end)
+	b.wake()
 }
 
 // wake lets everybody in acquire look again.

@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"outlook-connector/internal/fault"
@@ -214,19 +212,14 @@ func (c *Client) bare(ctx context.Context, k *call, read func(*answer) error) er
 			"%s %s: not sent: %s leaves this mailbox alone for %v", k.method, k.template, why, wait.Round(time.Millisecond))}
 	}
 	defer done()
-	owner := ctx
-	ctx, abort := context.WithCancelCause(ctx)
-	defer abort(nil)
-	ctx, cancel := context.WithTimeoutCause(ctx, c.http.Timeout, fmt.Errorf("no complete answer within %v", c.http.Timeout))
-	defer cancel()
-	var sent atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, traceSent(&sent))
+	own, w := newWatch(ctx, c.http.Timeout, c.http.HeaderTimeout)
+	defer w.end()
 	id := cmp.Or(k.id, newGUID())
 	var body io.Reader
 	if k.body != nil {
 		body = bytes.NewReader(k.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, k.method, k.url.String(), body)
+	req, err := http.NewRequestWithContext(own, k.method, k.url.String(), body)
 	if err != nil {
 		return fault.New(fault.Poison, "%s %s: request cannot be made", k.method, k.template).WithCode("request_refused")
 	}
@@ -235,30 +228,31 @@ func (c *Client) bare(ctx context.Context, k *call, read func(*answer) error) er
 	req.Header.Set("User-Agent", c.http.UserAgent)
 	req.Header.Set("client-request-id", id)
 	req.Header.Set("return-client-request-id", "true")
-	entry := logEntry{call: k, clientRequestID: id, started: time.Now()}
+	entry := logEntry{call: k, clientRequestID: id, started: w.began}
 	via := c.uploads.to(k.url, c.http)
 	resp, used, err := via.send(req)
 	if err != nil {
 		via.done(used, false)
-		mark := noAnswer(owner, k, err, sent.Load(), id)
-		c.finish(owner, entry, mark)
+		mark := noAnswer(ctx, own, k, err, w.sent.Load(), id)
+		c.finish(ctx, entry, mark)
 		return mark
 	}
-	guarded := newSteady(resp.Body, c.http.ProgressTimeout, abort)
+	w.answer()
+	guarded := newSteady(resp.Body, c.http.ProgressTimeout, w.abort)
 	// What the address holds is to be found in no error text.
 	secret := Token{Access: seal.Secret(cmp.Or(k.url.Query().Get("authtoken"), k.url.RawQuery))}
 	a := &answer{status: resp.StatusCode, header: resp.Header, body: guarded, clientRequestID: id, secret: secret}
 	entry.status, entry.requestID = a.status, a.requestID()
 	if a.status >= 200 && a.status < 300 {
 		c.limits.calm(k.mailbox)
-		err = ownEnd(owner, ctx, read(a))
+		err = ownEnd(ctx, own, read(a))
 	} else {
 		err = c.failure(k, a)
 	}
 	_ = resp.Body.Close() // everything that counts was read
 	via.done(used, a.status == http.StatusServiceUnavailable)
 	entry.size = guarded.size
-	c.finish(owner, entry, err)
+	c.finish(ctx, entry, err)
 	return err
 }
 

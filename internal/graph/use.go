@@ -13,8 +13,8 @@ import (
 // Each then takes its share in advance, a two-hundredth at a time, by
 // compare-and-set on one record, and what it did not use within a bucket it
 // gives back with its next share. So a mailbox that is polled now and then costs
-// nothing, a hot one two messages per 50 requests, and a process that dies takes
-// at most its share with it.
+// nothing, a hot one a message per 50 requests, with a read before it where several
+// processes use it, and a process that dies takes at most its share with it.
 const (
 	shareFrom = 100 // of a limit: from here on use is written down
 	sharePart = 200 // of a limit: what is taken at a time, at most
@@ -28,6 +28,7 @@ const (
 type sharedUse struct {
 	id                string // of the record: another one is a new beginning
 	count             int64  // how often that was stored
+	revision          uint64 // at which it is stored just so, by this process; 0: nobody knows
 	requests, uploads window
 	began             past  // what everybody's use was when the record began
 	joined            bool  // what this process used by itself is in it
@@ -87,7 +88,7 @@ type windowRecord struct {
 }
 
 func (w *window) record() windowRecord {
-	r := windowRecord{Width: w.width, Last: w.last}
+	r := windowRecord{Width: w.width, Last: w.last, Counts: make([]int64, 0, buckets+1)}
 	for age := range int64(buckets + 1) {
 		r.Counts = append(r.Counts, w.at(w.last-age))
 	}
@@ -197,14 +198,24 @@ func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait 
 	u := b.shared
 	life := max(l.limits.RequestWindow, l.limits.UploadWindow) * (buckets + 2) / buckets
 	for range 16 {
-		l.mu.Unlock()
-		data, revision, err := l.uses.Load(ctx, key)
-		l.mu.Lock()
-		if err != nil {
-			return spendAgain, "request_window"
+		next, revision, now := *u, u.revision, time.Now()
+		if revision == 0 {
+			l.mu.Unlock()
+			data, found, err := l.uses.Load(ctx, key)
+			l.mu.Lock()
+			if err != nil {
+				return spendAgain, "request_window"
+			}
+			now = time.Now()
+			next, revision = l.merge(u, b, data, now), found
 		}
-		now := time.Now()
-		next := l.merge(u, b, data, now)
+		// Where it is known it need not be read: if somebody has stored another one
+		// since, this one is refused, and then it is read.
+		u.revision = 0
+		next.requests.advance(now)
+		next.uploads.advance(now)
+		next.requests.addAt(u.number, -u.left) // what was not used
+		next.uploads.addAt(u.byteNumber, -u.leftBytes)
 		share, bytes := next.share(n)
 		wait := next.requests.freeAt(now, 1).Sub(now)
 		why := "request_window"
@@ -224,7 +235,7 @@ func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait 
 			return spendAgain, why
 		}
 		l.mu.Unlock()
-		_, ok, err := l.uses.Store(ctx, key, text, revision, life)
+		stored, ok, err := l.uses.Store(ctx, key, text, revision, life)
 		l.mu.Lock()
 		if err != nil {
 			// What may have been stored counts as used, and what was to be given back
@@ -233,9 +244,8 @@ func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait 
 			return spendAgain, why
 		}
 		if ok {
-			busy := u.busy
+			next.busy, next.revision = u.busy, stored
 			*u = next
-			u.busy = busy
 			return max(wait, 0), why
 		}
 	}
@@ -243,7 +253,7 @@ func (l *Limiter) grant(ctx context.Context, key string, b *box, n int64) (wait 
 }
 
 // merge is what all used: as it is stored, with what this process knows and the
-// others do not, and without what it was granted and did not use.
+// others do not.
 func (l *Limiter) merge(u *sharedUse, b *box, data []byte, now time.Time) sharedUse {
 	next := *l.newShared(now)
 	var stored useRecord
@@ -267,8 +277,6 @@ func (l *Limiter) merge(u *sharedUse, b *box, data []byte, now time.Time) shared
 			next.uploads.addAt(b.uploads.last-age, b.uploads.at(b.uploads.last-age))
 		}
 	}
-	next.requests.addAt(u.number, -u.left)
-	next.uploads.addAt(u.byteNumber, -u.leftBytes)
 	return next
 }
 
@@ -307,6 +315,9 @@ func (l *Limiter) Used(mailbox string, data []byte) {
 		return
 	case u.id == "" || u.id == stored.ID && u.count < stored.Count:
 		u.restore(stored, now)
+		u.revision = 0
+	case u.id != stored.ID:
+		u.revision = 0 // it may happen to be that of the new record
 	}
 	l.join(mailbox, b, stored.ID)
 }
