@@ -49,7 +49,10 @@ func (t taken) Leave()                                             { t.release()
 func newLobby(slots doors, inFlight map[string]int) *lobby {
 	l := &lobby{slots: slots, rooms: make(map[string]*room, len(inFlight))}
 	for name, n := range inFlight {
-		l.rooms[name] = &room{size: n, free: n, alone: len(inFlight) == 1, service: time.Second}
+		l.rooms[name] = &room{
+			size: n, free: n, alone: len(inFlight) == 1, service: time.Second,
+			slotted: line{called: make(chan struct{}, n)}, others: line{called: make(chan struct{}, n)},
+		}
 	}
 	return l
 }
@@ -66,11 +69,13 @@ func (l *lobby) enter(ctx context.Context, name string, m jet.Message, g publish
 	if r == nil { // no such publisher: there is only an answer to be given
 		return &pass{}, 0
 	}
-	if early := time.Until(g.NotBefore); glanced && early > 0 {
-		if early > lateStart {
-			early = lateStart - rand.N(lateStart/4) // not all of them together
+	if glanced && !g.NotBefore.IsZero() {
+		if early := time.Until(g.NotBefore); early > 0 {
+			if early > lateStart {
+				early = lateStart - rand.N(lateStart/4) // not all of them together
+			}
+			return nil, early
 		}
-		return nil, early
 	}
 	if wait, ok := r.enter(ctx, m); !ok {
 		return nil, wait
@@ -121,11 +126,18 @@ type room struct {
 
 	mu      sync.Mutex
 	free    int
-	slotted []chan struct{} // wait with a slot in hand, and come first
-	others  []chan struct{}
+	slotted line // wait with a slot in hand, and come first
+	others  line
 	service time.Duration // how long a place is held, smoothed
 	began   time.Time     // when one was last given out
 	nextAt  time.Time     // the end of the queue outside
+}
+
+// line are those who wait for a place. Each place that is given to the line is one
+// call, for whoever came first.
+type line struct {
+	waiting int           // for whom there is no call yet
+	called  chan struct{} // has room for as many calls as there are places
 }
 
 // enter takes a place. Without ok the command is to come back after wait.
@@ -140,7 +152,7 @@ func (r *room) enter(ctx context.Context, m jet.Message) (wait time.Duration, ok
 		// Whatever came in its place would wait for the same.
 		return 0, r.await(ctx, &r.others)
 	}
-	if len(r.others) >= r.size {
+	if r.others.waiting >= r.size {
 		defer r.mu.Unlock()
 		return r.turn(), false
 	}
@@ -165,24 +177,22 @@ func (r *room) reenter(ctx context.Context) bool {
 }
 
 // await waits in a line for a place. It is called with the lock, and gives it up.
-func (r *room) await(ctx context.Context, line *[]chan struct{}) bool {
-	mine := make(chan struct{})
-	*line = append(*line, mine)
+func (r *room) await(ctx context.Context, l *line) bool {
+	l.waiting++
 	r.mu.Unlock()
 	select {
-	case <-mine:
+	case <-l.called:
 		return true
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, other := range *line {
-		if other == mine {
-			*line = append((*line)[:i], (*line)[i+1:]...)
-			return false
-		}
+	if l.waiting > 0 {
+		l.waiting-- // the others take the calls that there may be
+		return false
 	}
-	r.give() // it was given a place at this very moment
+	<-l.called // there is one for everybody who is still here
+	r.give()
 	return false
 }
 
@@ -200,10 +210,10 @@ func (r *room) leave() {
 }
 
 func (r *room) give() {
-	for _, line := range []*[]chan struct{}{&r.slotted, &r.others} {
-		if len(*line) > 0 {
-			close((*line)[0])
-			*line = (*line)[1:]
+	for _, l := range [...]*line{&r.slotted, &r.others} {
+		if l.waiting > 0 {
+			l.waiting--
+			l.called <- struct{}{}
 			return
 		}
 	}
@@ -278,7 +288,7 @@ func (p *pass) take() turn {
 // it, which is nil where there is none.
 func takeReserved(ctx context.Context, client, mailbox string) (*pass, turn) {
 	p, ok := ctx.Value(passKey{}).(*pass)
-	if !ok || p.client != client || !strings.EqualFold(p.mailbox, mailbox) {
+	if !ok || p.client != client || p.mailbox != mailbox && !strings.EqualFold(p.mailbox, mailbox) {
 		return nil, nil
 	}
 	return p, p.take()

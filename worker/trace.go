@@ -54,8 +54,8 @@ func consumerSpan(ctx context.Context, tracer trace.Tracer, name string, m jet.M
 // known is the name of a publisher where there is one of that name: what else
 // stands in a subject is the sender's.
 func known(c *config.Config, publisher string) string {
-	for _, p := range c.Publishers {
-		if p.Name == publisher {
+	for i := range c.Publishers {
+		if c.Publishers[i].Name == publisher {
 			return publisher
 		}
 	}
