@@ -5,19 +5,19 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"sync"
 	"time"
 
 	"outlook-connector/internal/fault"
+	"outlook-connector/internal/retry"
 )
 
 // turn is a command's turn at its mailbox: the steps that are made within one
 // slot.
 type turn struct {
 	*job
-	p       *plan
-	r       *recipe
-	release func()
+	p    *plan
+	r    *recipe
+	slot func() // gives the slot back; nil: it is
 	// made is the draft that this turn has made and that no record names yet.
 	made string
 	// ahead says that the record in hand is further than the stored one.
@@ -36,8 +36,15 @@ func (j *job) take(ctx context.Context, p *plan, r *recipe) (t *turn, v Verdict,
 		now := j.w.now()
 		return nil, Again(max(min(wait, j.giveUpAt(p).Sub(now), maxDelay), 0)), false
 	}
-	var once sync.Once
-	return &turn{job: j, p: p, r: r, release: func() { once.Do(release) }}, Verdict{}, true
+	return &turn{job: j, p: p, r: r, slot: release}, Verdict{}, true
+}
+
+// release gives the slot back, where that is not done.
+func (t *turn) release() {
+	if give := t.slot; give != nil {
+		t.slot = nil
+		give()
+	}
 }
 
 // attempt goes on with the command, step by step, until it has ended or has to
@@ -47,7 +54,7 @@ func (j *job) attempt(ctx context.Context, p *plan, r *recipe) (Verdict, bool) {
 	if !ok {
 		return v, true
 	}
-	defer func() { t.release() }()
+	defer t.release()
 	return t.steps(ctx)
 }
 
@@ -99,20 +106,24 @@ func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
 		next.Step, next.Begun = s.name, t.w.now().UTC()
 	}
 	next.Mailbox, next.Entity = t.p.mailbox, t.p.op.ID
-	call, err := s.call(next)
-	if err != nil {
-		v, ok = t.finish(ctx, ending{state: t.unanswered(), plan: t.p, recipe: t.r, problem: asFault(err)})
-		return v, ok, false
+	call := t.p.call
+	if s.call != nil {
+		var err error
+		if call, err = s.call(next); err != nil {
+			v, ok = t.finish(ctx, ending{state: t.unanswered(), plan: t.p, recipe: t.r, problem: asFault(err)})
+			return v, ok, false
+		}
 	}
 	if t.unwritten() {
-		t.rec = t.signed(next)
+		t.rec, t.bare = t.signed(next), true
 		return t.send(ctx, at, call)
 	}
 	if s.work == nil { // a file goes for minutes, and is found again
 		if !pass(ctx, t.def.gates.begun) {
 			return Again(0), true, false
 		}
-		defer func() { <-t.def.gates.begun }()
+		t.begun = true
+		defer t.settled()
 	}
 	switch err := t.save(ctx, next, patienceBefore); {
 	case errors.Is(err, ErrConflict):
@@ -148,14 +159,22 @@ func (t *turn) send(ctx context.Context, at int, call Call) (v Verdict, ok, more
 
 // unwritten reports whether the ledger need not say that the request is under way:
 // nothing would be decided by that. A command of [AtLeastOnce] without a key of its
-// sender's is made again by whoever gets its message again and finds no record of an
-// end, which is there before the message is acknowledged, or of an attempt, which is
-// there before the message is put off. One that came back without a record may have
-// taken its worker with it, and is written down; and so is every one while the ledger
-// takes nothing.
+// sender's is made again by whoever gets its message again and finds neither a result
+// of it nor a record, one of which is there before the message is acknowledged or put
+// off (see tellDone). One that came back without either may have taken its worker with
+// it, and is written down; and so is every one while the ledger takes nothing.
 func (t *turn) unwritten() bool {
 	return t.p.delivery == AtLeastOnce && t.m.Fresh && !t.who.given && t.rev == 0 && t.rec.State == stateNone &&
 		len(t.r.steps) == 1 && t.r.steps[0].doubt == repeat && t.r.steps[0].work == nil && !t.w.inTrouble()
+}
+
+// settled opens the gate for another command, because what came of this one's request
+// is written down, or remembered: nobody has to look for it.
+func (j *job) settled() {
+	if j.begun {
+		j.begun = false
+		<-j.def.gates.begun
+	}
 }
 
 // do makes the request of a step.
@@ -203,8 +222,41 @@ func (t *turn) dropDraft(ctx context.Context) {
 	t.discard(ctx, made)
 }
 
-// discard deletes a draft.
+// discard deletes a draft, with a slot like any request.
 func (t *turn) discard(ctx context.Context, id string) {
+	err := t.takeAgain(ctx)
+	if err == nil {
+		defer t.release()
+		err = t.delete(ctx, id)
+	}
+	if err != nil {
+		t.log.WarnContext(ctx, "a draft that is not needed stays in Drafts", "item", id, "error", err)
+	}
+}
+
+// takeAgain takes a slot where the turn has given its own back, and waits for it.
+func (t *turn) takeAgain(ctx context.Context) error {
+	for until := t.w.now().Add(patienceTelling); t.slot == nil; {
+		release, wait, ok := t.w.slots.Take(ctx, t.p.call.Client, t.p.mailbox)
+		if ok {
+			t.slot = release
+			break
+		}
+		if wait <= 0 {
+			wait = t.w.spread(delayBusy)
+		}
+		if t.w.now().Add(wait).After(until) {
+			return errors.New("the mailbox is busy")
+		}
+		if err := retry.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delete deletes a draft.
+func (t *turn) delete(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceBefore)
 	defer cancel()
 	call, err := t.w.request(t.p, opDelete, map[string]string{paramMessage: id}, nil, nil)
@@ -212,9 +264,7 @@ func (t *turn) discard(ctx context.Context, id string) {
 		call.RequestID = newTry()
 		_, err = t.w.outlook.Do(ctx, call)
 	}
-	if err != nil {
-		t.log.WarnContext(ctx, "a draft that is not needed stays in Drafts", "item", id, "error", err)
-	}
+	return err
 }
 
 // notReady puts off a command for which no request can be begun, because there

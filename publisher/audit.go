@@ -61,7 +61,7 @@ func undecided(code string) bool {
 
 // decisionOn says what was decided about a command: nothing is sent to Outlook
 // unless it was allowed, so what had a request was.
-func decisionOn(o Outcome) (decided, rule string) {
+func decisionOn(o *Outcome) (decided, rule string) {
 	switch {
 	case o.Error == nil || o.Attempts > 0:
 		return decisionAllowed, ""
@@ -73,7 +73,7 @@ func decisionOn(o Outcome) (decided, rule string) {
 }
 
 // audit adds the row of an outcome. What it returns waits until it is stored.
-func (j *job) audit(o Outcome) (stored func(ctx context.Context) error) {
+func (j *job) audit(o *Outcome) (stored func(ctx context.Context) error) {
 	if j.w.audit == nil {
 		return func(context.Context) error { return nil }
 	}

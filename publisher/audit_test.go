@@ -171,6 +171,43 @@ func TestNothingIsSentWhileRowsCannotBeStored(t *testing.T) {
 	})
 }
 
+// TestNothingIsSentAfterALookWhileRowsCannotBeStored: the look itself goes on.
+func TestNothingIsSentAfterALookWhileRowsCannotBeStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, c := newWorld(), &clerk{}
+		w.box = newMailbox()
+		p := definition(t, "p", "mail.message.sendMail")
+		p.Delivery = publisher.ExactlyOnce
+		worker := w.worker(t, with(p), audited(c))
+		sends := 0
+		w.onSend(func(call publisher.Call) (publisher.Answer, error) {
+			if sends++; sends == 1 {
+				return publisher.Answer{Status: 504}, noAnswer()
+			}
+			return w.box.do(call)
+		})
+		m := message("p", aMail)
+		v := worker.Handle(t.Context(), m)
+		c.set(nil, errFull)
+		for range 10 {
+			if v.Ack {
+				t.Fatal("ended without a row")
+			}
+			<-time.After(v.After)
+			v = worker.Handle(t.Context(), m)
+		}
+		if sends != 1 || w.box.drafts() != 1 {
+			t.Errorf("%d sends while rows cannot be stored, %d drafts", sends, w.box.drafts())
+		}
+		c.set(nil, nil)
+		deliverUntilAck(t, worker, m)
+		if o := w.outcome(t); o.Outcome != "done" || sends != 2 || w.box.sent != 1 {
+			t.Errorf("outcome %+v, %d sends, %d mails", o, sends, w.box.sent)
+		}
+	})
+}
+
 func TestARowHasNeitherBodyNorRecipient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -20,8 +20,8 @@ const (
 	maxDepth   = 100
 )
 
-// members are the members of a command, in the order in which they are told.
-var members = [...]string{"mailbox", "entity", "method", "path", "query", "headers", "payload", "payload_blob"}
+// memberNames are the members of a command, in the order in which they are told.
+var memberNames = [...]string{"mailbox", "entity", "method", "path", "query", "headers", "payload", "payload_blob"}
 
 // request is what a command asks for. The zero value asks for nothing.
 type request struct {
@@ -42,30 +42,12 @@ type request struct {
 // refused, because two readers of such a message may see different commands.
 // A member that is null is the same as one that is not there.
 //
-// subject is what the sentences are about: "the message".
+// subject is what the sentences are about: "the message". A payload is not copied:
+// it is a part of data.
 func decode(subject string, data []byte) (request, error) {
-	if err := checkText(subject, data); err != nil {
-		return request{}, err
-	}
 	var r request
-	dec := reparsing(data)
-	defer parsed(dec)
-	if _, err := dec.ReadToken(); err != nil { // the brace, which checkText saw
-		return request{}, notJSON(subject, data, err)
-	}
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return request{}, notJSON(subject, data, err)
-		}
-		member := name.String()
-		value, err := dec.ReadValue()
-		if err != nil {
-			return request{}, notJSON(subject, data, err)
-		}
-		if err := r.set(subject, member, value); err != nil {
-			return request{}, err
-		}
+	if err := walk(subject, data, r.set); err != nil {
+		return request{}, err
 	}
 	if r.blob != "" && (r.payload != nil || r.raw != nil) {
 		return request{}, refuse("bad_message", "%s has both payload and payload_blob", subject).WithHint("leave one of them out")
@@ -73,9 +55,19 @@ func decode(subject string, data []byte) (request, error) {
 	return r, nil
 }
 
-// checkText walks over the whole text once, so that what follows may rely on
-// its being one JSON object of bounded size and depth.
+// checkText makes sure that what follows may rely on a text's being one JSON object
+// of bounded size and depth.
 func checkText(subject string, data []byte) error {
+	return walk(subject, data, func(string, []byte, jsontext.Value) error { return nil })
+}
+
+// visitor takes a member of a text, which is not copied.
+type visitor func(subject string, name []byte, value jsontext.Value) error
+
+// walk goes over a whole text once, which must be one JSON object of bounded size
+// and depth, and visits its members. What is wrong with the text is told before
+// what is wrong with a member.
+func walk(subject string, data []byte, visit visitor) error {
 	switch {
 	case len(data) > maxCommand:
 		return refuse("too_large", "%s has %d bytes; a command may have %d", subject, len(data), maxCommand).
@@ -88,24 +80,20 @@ func checkText(subject string, data []byte) error {
 	}
 	dec := parsing(data)
 	defer parsed(dec)
-	// The kind is guessed from the first letter: "nonsense" begins like null. So
-	// the text must be JSON before it is told to be of the wrong kind; else the
-	// walk says why it is none.
-	if kind := dec.PeekKind(); kind != '{' && jsontext.Value(data).IsValid() {
-		return refuse("bad_message", "%s must be a JSON object, not %s", subject, kindName(kind)).
+	var wrong error // with a member, or with the kind
+	if kind := dec.PeekKind(); kind == '{' {
+		var err error
+		if wrong, err = members(subject, data, dec, visit); err != nil {
+			return err
+		}
+	} else {
+		// The kind is guessed from the first letter: "nonsense" begins like null. So
+		// it counts only where there is such a value.
+		if _, err := next(subject, data, dec); err != nil {
+			return err
+		}
+		wrong = refuse("bad_message", "%s must be a JSON object, not %s", subject, kindName(kind)).
 			WithHint(`send a JSON object, such as {"payload": {…}}`)
-	}
-	for {
-		_, err := dec.ReadToken()
-		if err != nil {
-			return notJSON(subject, data, err)
-		}
-		if dec.StackDepth() > maxDepth {
-			return refuse("bad_message", "%s is nested more than %d deep at byte %d", subject, maxDepth, dec.InputOffset())
-		}
-		if dec.StackDepth() == 0 {
-			break
-		}
 	}
 	end := dec.InputOffset()
 	if rest := bytes.TrimLeft(data[end:], " \t\r\n"); len(rest) > 0 {
@@ -113,7 +101,55 @@ func checkText(subject string, data []byte) error {
 		return refuse("bad_message", "%s goes on after its object, at %s", subject, position(data, int64(at))).
 			WithHint("send one JSON object a message")
 	}
-	return nil
+	return wrong
+}
+
+// members reads the object that a text is. wrong is what is wrong with the first
+// member of which visit says so, err what is wrong with the text.
+func members(subject string, data []byte, dec *parser, visit visitor) (wrong, err error) {
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, notJSON(subject, data, err)
+	}
+	for dec.PeekKind() != '}' {
+		name, err := next(subject, data, dec)
+		if err != nil {
+			return nil, err
+		}
+		value, err := next(subject, data, dec)
+		if err != nil {
+			return nil, err
+		}
+		if wrong != nil {
+			continue
+		}
+		var member []byte
+		if member, wrong = unquoted(name); wrong == nil {
+			wrong = visit(subject, member, value)
+		}
+	}
+	_, err = dec.ReadToken()
+	if err != nil {
+		err = notJSON(subject, data, err)
+	}
+	return wrong, err
+}
+
+// next reads a name or a whole value, and returns it as it stands in the text.
+func next(subject string, data []byte, dec *parser) (jsontext.Value, error) {
+	start, outside := int(dec.InputOffset()), dec.StackDepth()
+	for {
+		if _, err := dec.ReadToken(); err != nil {
+			return nil, notJSON(subject, data, err)
+		}
+		depth := dec.StackDepth()
+		if depth > maxDepth {
+			return nil, refuse("bad_message", "%s is nested more than %d deep at byte %d", subject, maxDepth, dec.InputOffset())
+		}
+		if depth == outside {
+			end := int(dec.InputOffset())
+			return data[skipTo(data, start, end):end], nil
+		}
+	}
 }
 
 // notJSON says what is wrong with a text, and where.
@@ -153,30 +189,30 @@ func position(data []byte, at int64) string {
 }
 
 // set takes one member of a command.
-func (r *request) set(subject, member string, value jsontext.Value) error {
+func (r *request) set(subject string, member []byte, value jsontext.Value) error {
 	var err error
-	switch member {
+	switch string(member) {
 	case "mailbox":
-		r.mailbox, err = text(subject, member, value)
+		r.mailbox, err = text(subject, "mailbox", value)
 	case "entity":
-		r.entity, err = text(subject, member, value)
+		r.entity, err = text(subject, "entity", value)
 	case "method":
-		r.method, err = text(subject, member, value)
+		r.method, err = text(subject, "method", value)
 	case "path":
-		r.path, err = texts(subject, member, value)
+		r.path, err = texts(subject, "path", value)
 	case "query":
-		r.query, err = texts(subject, member, value)
+		r.query, err = texts(subject, "query", value)
 	case "headers":
-		r.headers, err = texts(subject, member, value)
+		r.headers, err = texts(subject, "headers", value)
 	case "payload":
 		err = r.setPayload(subject, value)
 	case "payload_blob":
-		if r.blob, err = text(subject, member, value); err == nil && r.blob != "" && !plainBlob(r.blob) {
+		if r.blob, err = text(subject, "payload_blob", value); err == nil && r.blob != "" && !plainBlob(r.blob) {
 			err = refuse("bad_blob", "payload_blob of %s is %q, which names no object", subject, clip(r.blob)).
 				WithHint("name it as in OUTLOOK_BLOB/photo-of-ann")
 		}
 	default:
-		return unknownMember(subject, member)
+		return unknownMember(subject, string(member))
 	}
 	return err
 }
@@ -189,7 +225,7 @@ func (r *request) setPayload(subject string, value jsontext.Value) error {
 	case 'n':
 		return nil
 	case '{':
-		r.payload = value.Clone()
+		r.payload = value
 		return nil
 	case '"':
 		encoded, err := text(subject, "payload", value)
@@ -208,11 +244,11 @@ func (r *request) setPayload(subject string, value jsontext.Value) error {
 
 func unknownMember(subject, member string) error {
 	err := refuse("unknown_member", "%s has an unknown member %q", subject, clip(member))
-	if near := nearest(member, members[:]); near != "" {
+	if near := nearest(member, memberNames[:]); near != "" {
 		return err.WithHint("did you mean %q?", near)
 	}
 	return err.WithHint(`what the API reference calls the request body goes into payload: {"payload": {%q: …}}; the members are %s`,
-		clip(member), list(members[:]))
+		clip(member), list(memberNames[:]))
 }
 
 // text reads a member that is text.
@@ -221,8 +257,8 @@ func text(subject, member string, value jsontext.Value) (string, error) {
 	case 'n':
 		return "", nil
 	case '"':
-		s, err := jsontext.AppendUnquote(nil, value)
-		return string(s), err
+		plain, err := unquoted(value)
+		return string(plain), err
 	default:
 		return "", refuse("bad_message", "%s of %s must be text, not %s", member, subject, kindName(value.Kind()))
 	}
@@ -241,18 +277,11 @@ func texts(subject, member string, value jsontext.Value) (map[string]*string, er
 	found = make(map[string]*string)
 	dec := reparsing(value)
 	defer parsed(dec)
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, err
-	}
-	for dec.PeekKind() != '}' {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return nil, err
-		}
-		name := token.String()
+	err := dec.eachMember(func(plain []byte) error {
+		name := string(plain)
 		entry, err := dec.ReadValue()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		switch entry.Kind() {
 		case 'n':
@@ -260,15 +289,19 @@ func texts(subject, member string, value jsontext.Value) (map[string]*string, er
 		case '"':
 			s, err := text(subject, name, entry)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			found[name] = &s
 		case '0', 't', 'f':
 			found[name] = new(string(entry))
 		default:
-			return nil, refuse("bad_message", "%s.%s of %s must be text, a number or a boolean, not %s",
+			return refuse("bad_message", "%s.%s of %s must be text, a number or a boolean, not %s",
 				member, clip(name), subject, kindName(entry.Kind()))
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return found, nil
 }

@@ -124,7 +124,7 @@ func TestTheNearestWordIsSuggestedOnlyWhereItIsNear(t *testing.T) {
 		"paylod": "payload", "payloads": "payload", "PAYLOAD": "payload", "mailbx": "mailbox", "querry": "query",
 		"header": "headers", "message": "", "x": "", "": "", "paths": "path", strings.Repeat("payload", 20): "",
 	} {
-		if got := nearest(typed, members[:]); got != want {
+		if got := nearest(typed, memberNames[:]); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", typed, got, want)
 		}
 	}

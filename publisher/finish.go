@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,13 +35,30 @@ type ending struct {
 // finish writes the end of the command into the ledger and then tells it, in
 // this order: what is told first and recorded after could be told otherwise by
 // the next worker. It returns false where somebody else moved the record.
+//
+// A command that is done and of which the ledger knows nothing so far has its result
+// for a record. Out of time it has not: somebody else may have written of it.
 func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 	next := j.rec
 	next.State, next.Upload = e.state, nil
 	next.Stack = clipTo(e.stack, maxStack)
 	next.Outcome = j.outcome(e)
 	next.Mailbox, next.Entity = next.Outcome.Mailbox, next.Outcome.Entity
-	switch err := j.settle(ctx, next); {
+	var notBefore time.Time
+	if e.plan != nil {
+		notBefore = e.plan.notBefore
+	}
+	var untold error
+	if j.bare && e.state == stateDone && !j.overdue() {
+		v, err := j.tellDone(ctx, notBefore, next)
+		if err == nil {
+			return v, true
+		}
+		untold = err
+	}
+	err := j.settle(ctx, next)
+	j.settled()
+	switch {
 	case errors.Is(err, ErrConflict):
 		if isSuccess(e.answer.Status) {
 			j.log.WarnContext(ctx, "answer came after somebody else had settled the command",
@@ -56,13 +74,60 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 	case err != nil:
 		return j.journalTrouble(ctx, err), true
 	}
-	var notBefore time.Time
-	if e.plan != nil {
-		notBefore = e.plan.notBefore
+	j.count(ctx, notBefore, next.Outcome)
+	j.ended = true
+	if untold != nil {
+		return j.untold(ctx, "result", untold), true
+	}
+	return j.tell(ctx), true
+}
+
+// tellDone ends a command that is done without a record: the stored result is what
+// the next delivery finds (see toldAlready), where this one cannot be acknowledged.
+// An error says that the result may not be there, and that the ledger has to know.
+func (j *job) tellDone(ctx context.Context, notBefore time.Time, next record) (Verdict, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceTelling)
+	defer cancel()
+	j.rec = j.signed(next)
+	body, err := j.result(ctx, next.Outcome)
+	if err != nil {
+		return Verdict{}, err
 	}
 	j.count(ctx, notBefore, next.Outcome)
 	j.ended = true
-	return j.tell(ctx), true
+	return j.copies(ctx, body, j.audit(next.Outcome)), nil
+}
+
+// toldAlready looks whether the command has ended without a record, see tellDone. What
+// may be missing then is told. It is asked of every message without a key of its
+// sender's that comes back without a record, whatever its delivery: that may have been
+// another when the command was carried out.
+func (j *job) toldAlready(ctx context.Context) (v Verdict, told bool) {
+	asking, cancel := context.WithTimeout(ctx, patienceBefore)
+	defer cancel()
+	body, err := j.w.outcomes.Told(asking, j.who.id)
+	switch {
+	case err != nil && fault.Stopped(ctx, err):
+		return Again(0), true
+	case err != nil:
+		j.log.WarnContext(ctx, "result cannot be read, command waits",
+			"remedy", fault.KindOf(err).String(), "error", err, "hint", fault.HintOf(err))
+		return Again(j.w.spread(delayJournal)), true
+	}
+	var o Outcome
+	if len(body) == 0 || json.Unmarshal(body, &o) != nil || !j.isOf(&o) {
+		return Verdict{}, false
+	}
+	telling, done := context.WithTimeout(context.WithoutCancel(ctx), patienceTelling)
+	defer done()
+	return j.copies(telling, body, j.audit(&o)), true
+}
+
+// isOf reports whether an outcome says of this very message that it is done. An id
+// that was not given can be that of another message: the stream was made again and
+// counts from one, or a sender has given it.
+func (j *job) isOf(o *Outcome) bool {
+	return o.Outcome == string(stateDone) && o.ID == j.who.id && o.Publisher == j.m.Publisher && o.ReceivedAt.Equal(j.m.Received)
 }
 
 // outcome is what the sender is told.
@@ -133,11 +198,14 @@ func clipTo(text string, most int) string {
 	return text[:most] + "…"
 }
 
+// row are the metrics of the command's publisher.
+func (j *job) row() *row { return j.w.metrics.rows[j.label] }
+
 // count counts and logs an end, once: where it was written into the ledger.
 func (j *job) count(ctx context.Context, notBefore time.Time, o *Outcome) {
-	j.w.metrics.commands.WithLabelValues(j.label, o.Outcome).Inc()
+	j.row().ended(o.Outcome).Inc()
 	took := max(o.FinishedAt.Sub(later(j.m.Received, notBefore)), 0)
-	j.w.metrics.duration.WithLabelValues(j.label).Observe(took.Seconds())
+	j.row().duration.Observe(took.Seconds())
 	if state(o.Outcome) == stateDone && !j.log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
@@ -163,7 +231,7 @@ func (j *job) count(ctx context.Context, notBefore time.Time, o *Outcome) {
 // in the same words. A second message with the same key is told the old
 // outcome and makes no dead letter of its own.
 func (j *job) tell(ctx context.Context) Verdict {
-	a := announcement{outcome: *j.rec.Outcome, stack: j.rec.Stack, dedupe: j.who.key}
+	a := announcement{outcome: j.rec.Outcome, stack: j.rec.Stack, dedupe: j.who.key}
 	a.dead = j.rec.State != stateDone && j.rec.Source == j.who.source
 	return j.announce(ctx, a)
 }
@@ -197,7 +265,7 @@ func (j *job) unreadable(ctx context.Context, err error) Verdict {
 func (j *job) apart(ctx context.Context, to state, problem *fault.Error) Verdict {
 	j.rec, j.ended = record{}, true
 	o := j.outcome(ending{state: to, problem: problem})
-	v := j.announce(ctx, announcement{outcome: *o, dedupe: j.who.key + "." + j.who.source, dead: true})
+	v := j.announce(ctx, announcement{outcome: o, dedupe: j.who.key + "." + j.who.source, dead: true})
 	if v.Ack {
 		j.count(ctx, time.Time{}, o)
 	}
@@ -206,7 +274,7 @@ func (j *job) apart(ctx context.Context, to state, problem *fault.Error) Verdict
 
 // announcement is what is told of an end.
 type announcement struct {
-	outcome Outcome
+	outcome *Outcome
 	stack   string
 	dead    bool   // with a dead letter
 	dedupe  string // of the dead letter
@@ -220,23 +288,37 @@ func (j *job) announce(ctx context.Context, a announcement) Verdict {
 	defer cancel()
 	recorded := j.audit(a.outcome) // beside what is stored here, and waited for at the end
 	if a.dead {
-		if err := j.bury(ctx, letter(j.m, j.who, a.dedupe, a.outcome, a.stack)); err != nil {
+		if err := j.bury(ctx, letter(j.m, j.who, a.dedupe, *a.outcome, a.stack)); err != nil {
 			return j.untold(ctx, "dead letter", err)
 		}
 	}
-	body, err := encodeOutcome(a.outcome)
+	body, err := j.result(ctx, a.outcome)
+	if err != nil {
+		return j.untold(ctx, "result", err)
+	}
+	return j.copies(ctx, body, recorded)
+}
+
+// result stores an outcome, if need be without Outlook's answer in it, and returns its
+// text.
+func (j *job) result(ctx context.Context, o *Outcome) (body []byte, err error) {
+	body, err = o.encode()
 	if err == nil {
 		err = j.w.outcomes.Result(ctx, j.who.id, body)
 	}
 	if err != nil && fault.KindOf(err) == fault.Poison {
-		a.outcome.Body, a.outcome.BodyOmitted = nil, len(a.outcome.Body)
-		if body, err = encodeOutcome(a.outcome); err == nil {
+		short := *o
+		short.BodyOmitted, short.Body = max(len(o.Body), o.BodyOmitted), nil
+		if body, err = short.encode(); err == nil {
 			err = j.w.outcomes.Result(ctx, j.who.id, body)
 		}
 	}
-	if err != nil {
-		return j.untold(ctx, "result", err)
-	}
+	return body, err
+}
+
+// copies sends the copy of a stored result to whom the message names, and waits for
+// the audit row. Then the message may go.
+func (j *job) copies(ctx context.Context, body []byte, recorded func(context.Context) error) Verdict {
 	if j.reply != "" {
 		// A reply is a copy, and core NATS promises no delivery of it; the result
 		// is stored. It must not hold the command back.
@@ -281,9 +363,14 @@ func (j *job) untold(ctx context.Context, what string, err error) Verdict {
 // message's failure, not the process's.
 func (j *job) panicked(ctx context.Context, p any) Verdict {
 	stack := string(debug.Stack())
-	j.w.metrics.panics.WithLabelValues(j.label).Inc()
+	j.row().panics.Inc()
 	j.log.ErrorContext(ctx, "panic while handling a command", "panic", fmt.Sprint(p), "stack", stack)
 	if j.rec.State.terminal() {
+		if j.bare { // its result may not be there either, and to come back it needs a record
+			if err := j.settle(ctx, j.rec); err != nil {
+				return j.journalTrouble(ctx, err)
+			}
+		}
 		return Again(j.w.spread(delayPanic))
 	}
 	problem := refuse("panic", "the connector stumbled over this command: %v", p).

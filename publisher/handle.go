@@ -82,12 +82,14 @@ type job struct {
 	shelf string      // of the dead letters: any name that can be one, or "unknown"
 	who   identity
 	reply string // subject for a copy of the outcome, or ""
-	log   *slog.Logger
+	log   slog.Logger
 
 	rec record // as stored at revision rev
 	rev uint64
 
 	ended bool // by this very delivery
+	begun bool // holds the gate of that name
+	bare  bool // no record says that its request was made, see unwritten
 }
 
 // Handle works on one delivery of a command until it has ended or has to wait,
@@ -104,7 +106,7 @@ func (w *Worker) Handle(ctx context.Context, m Message) (v Verdict) {
 		// A panic that is left here came while the command was being ended. What
 		// is stored is stored; the next delivery goes on from there.
 		if p := recover(); p != nil {
-			w.metrics.panics.WithLabelValues(j.label).Inc()
+			j.row().panics.Inc()
 			j.log.ErrorContext(ctx, "panic while ending a command", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			v = Again(w.spread(delayPanic))
 		}
@@ -122,7 +124,7 @@ func (w *Worker) Handle(ctx context.Context, m Message) (v Verdict) {
 		return Again(w.spread(delayHeld))
 	}
 	defer w.letGo(j.who.key)
-	gauge := w.metrics.inFlight.WithLabelValues(j.label)
+	gauge := j.row().inFlight
 	gauge.Inc()
 	defer gauge.Dec()
 	if j.def != nil {
@@ -143,7 +145,7 @@ func (w *Worker) open(m Message) *job {
 	}
 	j.who = identify(m, scope)
 	j.reply, _ = w.replyTo(m) // a refused one is the plan's to report
-	j.log = slog.New(naming{w.log.Handler(), j})
+	j.log = *slog.New((*naming)(j))
 	return j
 }
 
@@ -186,6 +188,9 @@ func (j *job) read(ctx context.Context) (v Verdict, ended, ok bool) {
 		return j.unreadable(ctx, err), true, false
 	case err != nil:
 		return j.journalTrouble(ctx, err), true, false
+	case j.rec.State == stateNone && !j.who.given:
+		v, told := j.toldAlready(ctx)
+		return v, told, !told
 	}
 	return Verdict{}, false, true
 }

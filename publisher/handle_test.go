@@ -39,7 +39,10 @@ func TestACommandBecomesTheRequestThatItNames(t *testing.T) {
 	if got.Operation.ID != "mail.message.update" {
 		t.Errorf("operation %s", got.Operation.ID)
 	}
-	got.RequestID, got.Operation = "", nil
+	if !got.Target.Fits(got.Operation, got.Params) {
+		t.Error("the target is not that of the parameters")
+	}
+	got.RequestID, got.Operation, got.Target = "", nil, nil
 	want := publisher.Call{
 		Client: "contoso", Mailbox: "ann@contoso.com", Method: "PATCH",
 		Params: catalog.Params{

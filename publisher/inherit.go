@@ -55,5 +55,5 @@ func (t *turn) anew(ctx context.Context) (Verdict, bool) {
 	next := record{State: stateClaimed, Attempts: t.rec.Attempts, Mailbox: t.rec.Mailbox, Entity: t.rec.Entity}
 	t.rec = next
 	t.r = t.w.recipe(t.p, t.key())
-	return t.steps(ctx)
+	return t.proceed(ctx)
 }

@@ -4,14 +4,12 @@ import (
 	"context"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // onLane holds a request to the mailbox of its subject: who may publish there
 // may write to no other one, and the order that the subject promises is that of
 // one mailbox.
-func onLane(m Message, r *request) error {
+func onLane(m *Message, r *request) error {
 	if m.Mailbox == "" {
 		return nil
 	}
@@ -39,13 +37,13 @@ type Glance struct {
 // wait there instead of in [Worker.Handle], which counts it as in hand. It says
 // ok false for one that Handle answers without Outlook, or whose mailbox only
 // the publisher's transform knows where that cannot be run. It decides nothing:
-// Handle looks at everything again.
-func (w *Worker) Glance(ctx context.Context, m Message) (g Glance, ok bool) {
+// Handle looks at everything again, but for the text of m, which is read only once.
+func (w *Worker) Glance(ctx context.Context, m *Message) (g Glance, ok bool) {
 	def := w.publishers[m.Publisher]
 	if def == nil {
 		return g, false
 	}
-	t, err := readTerms(m, def)
+	t, err := readTerms(*m, def)
 	if err != nil {
 		return g, false
 	}
@@ -54,15 +52,15 @@ func (w *Worker) Glance(ctx context.Context, m Message) (g Glance, ok bool) {
 		g.GiveUp = t.expires
 	}
 	if def.RequestTransform != nil {
-		p, err := w.plan(ctx, m, def)
+		p, err := w.plan(ctx, *m, def)
 		if err != nil || p.op == nil {
 			return g, false
 		}
 		g.Mailbox = p.mailbox
 		return g, p.mailbox != ""
 	}
-	r, ok := named(m.Data)
-	if !ok || onLane(m, &r) != nil {
+	r, err := m.read()
+	if err != nil || onLane(m, &r) != nil {
 		return g, false
 	}
 	op, err := w.entity(def, r.entity)
@@ -71,49 +69,6 @@ func (w *Worker) Glance(ctx context.Context, m Message) (g Glance, ok bool) {
 	}
 	g.Mailbox, err = def.mailbox(op, r.mailbox)
 	return g, err == nil && g.Mailbox != ""
-}
-
-// named reads what a command names, and passes over the rest: most of a command
-// is its payload.
-func named(data []byte) (r request, ok bool) {
-	if len(data) > maxCommand {
-		return r, false
-	}
-	// A member that is there twice is found by who reads the command; here it
-	// costs to look for it in a long payload.
-	dec := parsing(data, jsontext.AllowDuplicateNames(true))
-	defer parsed(dec)
-	if token, err := dec.ReadToken(); err != nil || token.Kind() != '{' {
-		return r, false
-	}
-	for {
-		token, err := dec.ReadToken()
-		if err != nil || token.Kind() == '}' {
-			return r, err == nil
-		}
-		var into *string
-		switch token.String() {
-		case "mailbox":
-			into = &r.mailbox
-		case "entity":
-			into = &r.entity
-		default:
-			if dec.SkipValue() != nil {
-				return r, false
-			}
-			continue
-		}
-		if token, err = dec.ReadToken(); err != nil {
-			return r, false
-		}
-		switch token.Kind() {
-		case '"':
-			*into = token.String()
-		case 'n':
-		default:
-			return r, false
-		}
-	}
 }
 
 // Begun returns how many commands of each publisher may be between what they wait

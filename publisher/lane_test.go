@@ -117,7 +117,7 @@ func TestAGlanceTellsWhatACommandWaitsFor(t *testing.T) {
 		{"any", "", `{"mailbox":"a"}`, map[string][]string{"Outlook-Not-Before": {"soon"}}, publisher.Glance{}},
 		{"nobody", "", `{"mailbox":"a"}`, nil, publisher.Glance{}},
 	} {
-		got, ok := worker.Glance(t.Context(), publisher.Message{
+		got, ok := worker.Glance(t.Context(), &publisher.Message{
 			Publisher: tc.publisher, Mailbox: tc.tail, Header: tc.header, Data: []byte(tc.body), Received: received,
 		})
 		if wanted := tc.want.Client != ""; ok != wanted || ok && got != tc.want {

@@ -31,7 +31,7 @@ func (j *job) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load ledger record: %w", err)
 	}
-	j.rec, j.rev = record{}, revision
+	j.rec, j.rev, j.bare = record{}, revision, false
 	if data != nil {
 		if j.rec, err = decodeRecord(data); err != nil {
 			return fmt.Errorf("%w: %w", errUnreadable, err)
@@ -70,9 +70,9 @@ func (j *job) load(ctx context.Context) error {
 // through, the second conflicts with it, and the stored bytes are our own.
 func (j *job) save(ctx context.Context, next record, patience time.Duration) error {
 	next = j.signed(next)
-	data, err := encode(next)
+	data, err := next.encode()
 	if err != nil {
-		return fmt.Errorf("encode ledger record: %w", err)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -98,8 +98,8 @@ func (j *job) save(ctx context.Context, next record, patience time.Duration) err
 			j.log.ErrorContext(ctx, "ledger refuses a record, which is stored without its long parts",
 				"bytes", len(data), "remedy", fault.KindOf(err).String(), "error", err, "hint", fault.HintOf(err))
 			next, clipped = next.small(), true
-			if data, err = encode(next); err != nil {
-				return fmt.Errorf("encode ledger record: %w", err)
+			if data, err = next.encode(); err != nil {
+				return err
 			}
 			continue
 		}
@@ -199,13 +199,4 @@ func (w *Worker) letGo(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.held, key)
-}
-
-// encodeOutcome is the text of a result.
-func encodeOutcome(o Outcome) ([]byte, error) {
-	text, err := encode(o)
-	if err != nil {
-		return nil, fmt.Errorf("encode outcome: %w", err)
-	}
-	return text, nil
 }

@@ -1,9 +1,11 @@
 package publisher
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -44,50 +46,67 @@ func mentionedIn(op *catalog.Operation, payload jsontext.Value) (mention, error)
 	if len(payload) == 0 || strings.HasPrefix(op.ID, "extensions.openExtension.") && !strings.HasSuffix(op.ID, "WithItem") {
 		return m, nil // the members of an extension are the sender's own
 	}
-	return m, m.object(payload)
+	dec := reparsing(payload)
+	defer parsed(dec)
+	err := m.object(dec)
+	return m, err
 }
 
-func (m *mention) object(value jsontext.Value) error {
-	if value.Kind() != '{' {
-		return nil
-	}
-	return eachMember(value, func(name string, member jsontext.Value) error {
-		switch strings.ToLower(name) {
+func (m *mention) object(dec *parser) error {
+	return dec.eachMember(func(name []byte) error {
+		var room [40]byte
+		switch string(appendLower(room[:0], name)) {
 		case "torecipients", "ccrecipients", "bccrecipients", "attendees", "newparticipants",
 			"forwardto", "redirectto", "forwardasattachmentto": // of rules, which send by themselves
-			return eachItem(member, func(jsontext.Value) error { m.recipients++; return nil })
+			return dec.eachItem(func() error { m.recipients++; return dec.SkipValue() })
 		case "from", "sender":
-			return m.sender(member)
+			return m.sender(dec)
 		case "message", "post", "event", "actions":
-			return m.object(member)
+			return m.object(dec)
 		case "threads", "posts":
-			return eachItem(member, m.object)
+			return dec.eachItem(func() error { return m.object(dec) })
 		case "singlevalueextendedproperties":
-			return eachItem(member, m.property)
+			return dec.eachItem(func() error { return m.property(dec) })
 		default:
-			return nil
+			return dec.SkipValue()
 		}
 	})
 }
 
+// appendLower appends a name in lower case.
+func appendLower(to, name []byte) []byte {
+	for _, c := range name {
+		switch {
+		case c >= utf8.RuneSelf:
+			return bytes.ToLower(name)
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		to = append(to, c)
+	}
+	return to
+}
+
 // sender takes a recipient object. One that names nobody's address may still be
 // found by its name.
-func (m *mention) sender(value jsontext.Value) error {
-	if value.Kind() != '{' {
-		return nil // null: nobody
+func (m *mention) sender(dec *parser) error {
+	if dec.PeekKind() != '{' {
+		return dec.SkipValue() // null: nobody
 	}
 	address := ""
-	err := eachMember(value, func(name string, member jsontext.Value) error {
-		if !strings.EqualFold(name, "emailAddress") || member.Kind() != '{' {
-			return nil
+	err := dec.eachMember(func(name []byte) error {
+		if !bytes.EqualFold(name, []byte("emailAddress")) {
+			return dec.SkipValue()
 		}
-		return eachMember(member, func(name string, member jsontext.Value) error {
-			if strings.EqualFold(name, "address") && member.Kind() == '"' {
-				plain, err := jsontext.AppendUnquote(nil, member)
-				address = string(plain)
-				return err
+		return dec.eachMember(func(name []byte) error {
+			if !bytes.EqualFold(name, []byte("address")) {
+				return dec.SkipValue()
 			}
-			return nil
+			given, ok, err := dec.string()
+			if ok {
+				address = given
+			}
+			return err
 		})
 	})
 	m.senders = append(m.senders, address)
@@ -102,19 +121,16 @@ var senderProperties = []uint64{0x0041, 0x0042, 0x0064, 0x0065, 0x0c19, 0x0c1a, 
 
 // property takes a single-value extended property, such as
 // {"id": "String 0x0065", "value": "…"}.
-func (m *mention) property(value jsontext.Value) error {
-	if value.Kind() != '{' {
-		return nil
-	}
-	return eachMember(value, func(name string, member jsontext.Value) error {
-		if !strings.EqualFold(name, "id") || member.Kind() != '"' {
-			return nil
+func (m *mention) property(dec *parser) error {
+	return dec.eachMember(func(name []byte) error {
+		if !bytes.EqualFold(name, []byte("id")) {
+			return dec.SkipValue()
 		}
-		id, err := jsontext.AppendUnquote(nil, member)
+		id, _, err := dec.string()
 		if err != nil {
 			return err
 		}
-		words := strings.Fields(strings.ToLower(string(id)))
+		words := strings.Fields(strings.ToLower(id))
 		if len(words) != 2 {
 			return nil
 		}
@@ -143,52 +159,6 @@ func (d *definition) checkMention(mailbox string, m mention) error {
 		if !allowed {
 			return refuse("from_not_allowed", "the command names %q as its sender, in the mailbox %q; the publisher %s may not", clip(sender), mailbox, d.Name).
 				WithHint("leave from and sender out, or list the address in limits.from of the publisher")
-		}
-	}
-	return nil
-}
-
-// eachMember walks over an object that was checked already.
-func eachMember(object jsontext.Value, do func(name string, value jsontext.Value) error) error {
-	dec := reparsing(object)
-	defer parsed(dec)
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != '}' {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return err
-		}
-		name := token.String()
-		value, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		if err := do(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eachItem walks over an array; anything else has no items.
-func eachItem(array jsontext.Value, do func(value jsontext.Value) error) error {
-	if array.Kind() != '[' {
-		return nil
-	}
-	dec := reparsing(array)
-	defer parsed(dec)
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != ']' {
-		value, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		if err := do(value); err != nil {
-			return err
 		}
 	}
 	return nil

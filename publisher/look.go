@@ -27,7 +27,7 @@ func (j *job) lookUp(ctx context.Context, p *plan, r *recipe, at int) (Verdict, 
 	if !ok {
 		return v, true
 	}
-	defer func() { t.release() }()
+	defer t.release()
 	if err := j.w.outlook.Ready(ctx, p.call.Client); err != nil {
 		return j.notReady(ctx, p, err)
 	}
@@ -36,7 +36,7 @@ func (j *job) lookUp(ctx context.Context, p *plan, r *recipe, at int) (Verdict, 
 	}
 	seek := &seeker{w: j.w, plan: p, recipe: r, step: s, marker: r.marker, rec: j.rec}
 	found, err := s.find(ctx, seek)
-	j.w.metrics.looks.WithLabelValues(j.label).Inc()
+	j.row().looks.Inc()
 	if err != nil {
 		return t.blind(ctx, err)
 	}
@@ -72,7 +72,7 @@ func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool
 	case found.where == there && at < len(t.r.steps)-1 && !found.final:
 		t.advance(at, found.item)
 		t.made = "" // the record of an earlier attempt may name it, or another worker's
-		return t.steps(ctx)
+		return t.proceed(ctx)
 	case found.where == there:
 		return t.finish(ctx, ending{state: stateDone, plan: t.p, recipe: t.r, found: &found})
 	case found.where == clashes && s.doubt != look && t.rec.Mark != "" && t.rec.Attempts == 0:
@@ -103,15 +103,24 @@ func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool
 			next.Item = found.item
 		}
 		t.rec = next
-		return t.steps(ctx)
+		return t.proceed(ctx)
 	case s.again:
 		t.rec = next
-		return t.steps(ctx)
+		return t.proceed(ctx)
 	default:
 		problem := refuse("uncertain_effect", "no final answer from Outlook, and nothing of its effect was found in %d looks", looks).
 			WithHint("look in the mailbox, also in Deleted Items, before you send it again")
 		return t.finish(ctx, ending{state: stateUncertain, plan: t.p, recipe: t.r, problem: problem})
 	}
+}
+
+// proceed makes the requests that are left to be made after a look, which is made again
+// where they have to wait.
+func (t *turn) proceed(ctx context.Context) (Verdict, bool) {
+	if err := t.w.auditReady(); err != nil {
+		return t.unrecorded(ctx, err), true
+	}
+	return t.steps(ctx)
 }
 
 // over reports whether the command's time is over.

@@ -12,6 +12,7 @@ import (
 
 // defaultsOf reads a publisher's defaults as a request.
 func defaultsOf(p Publisher) (request, error) {
+	// Nobody changes these maps: requests have them as they are.
 	base := request{path: pointers(p.Path), query: pointers(p.Query), headers: pointers(p.Headers)}
 	if _, err := checkHeaders(base.headers); err != nil {
 		return request{}, err
@@ -60,8 +61,15 @@ func foldParam(name string) string {
 }
 
 // mergeTexts drops the defaults that have a name of the message's, in whatever
-// spelling, and then what the message takes away.
+// spelling, and then what the message takes away. Where there is nothing to merge it
+// returns one of the two as it is.
 func mergeTexts(base, top map[string]*string, fold func(string) string) map[string]*string {
+	if len(top) == 0 { // null is only in messages
+		return base
+	}
+	if len(base) == 0 && !hasNull(top) {
+		return top
+	}
 	named := make(map[string]bool, len(top))
 	out := make(map[string]*string, len(base)+len(top))
 	for name, value := range top {
@@ -76,6 +84,15 @@ func mergeTexts(base, top map[string]*string, fold func(string) string) map[stri
 		}
 	}
 	return out
+}
+
+func hasNull(values map[string]*string) bool {
+	for _, value := range values {
+		if value == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // mergePayload returns the message's members, behind them the defaults that it

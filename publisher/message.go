@@ -45,6 +45,24 @@ type Message struct {
 	// message, as far as the caller knows (it moves with each heartbeat). It is
 	// asked right before a request that cannot be taken back. Nil means never.
 	Deadline func() time.Time
+
+	said *said // nil: nobody has read it yet
+}
+
+// said is what a message says, or what is wrong with it.
+type said struct {
+	request request
+	err     error
+}
+
+// read returns what the message says. It is read once: what is put into the request
+// later must leave its maps as they are.
+func (m *Message) read() (request, error) {
+	if m.said == nil {
+		r, err := decode("the message", m.Data)
+		m.said = &said{r, err}
+	}
+	return m.said.request, m.said.err
 }
 
 // Verdict is what is to be done with a delivery. The zero value gives it back
@@ -83,21 +101,29 @@ type identity struct {
 // that was deleted and made again counts from one, and its commands must not
 // be taken for those of the old one.
 func identify(m Message, publisher string) identity {
-	at := strconv.FormatInt(m.Received.UnixMilli(), 36)
-	place := m.Stream + "-" + strconv.FormatUint(m.Sequence, 10)
-	sum := sha256.Sum256(m.Data)
-	who := identity{
-		hash:   base64.RawURLEncoding.EncodeToString(sum[:]),
-		source: place + "-" + at,
-	}
+	// publisher.stream-sequence-time: the parts of one text.
+	key := make([]byte, 0, 128)
+	key = append(append(key, publisher...), '.')
+	key = strconv.AppendUint(append(append(key, m.Stream...), '-'), m.Sequence, 10)
+	place := len(key)
+	key = strconv.AppendInt(append(key, '-'), m.Received.UnixMilli(), 36)
+	who := identity{hash: digest(m.Data), key: string(key)}
+	who.source = who.key[len(publisher)+1:]
 	if given := first(m.Header, headerMsgID); given != "" {
 		who.id, who.given = ResultID(given), true
 		who.key = publisher + "." + who.id
 		return who
 	}
-	who.id = place
-	who.key = publisher + "." + who.source
+	who.id = who.key[len(publisher)+1 : place]
 	return who
+}
+
+// digest is the SHA-256 of a text, in letters that fit a subject.
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	var letters [(sha256.Size*8 + 5) / 6]byte
+	base64.RawURLEncoding.Encode(letters[:], sum[:])
+	return string(letters[:])
 }
 
 // ResultID returns the id under which the outcome of a command with this
@@ -106,8 +132,7 @@ func ResultID(key string) string {
 	if plainID(key) {
 		return key
 	}
-	digest := sha256.Sum256([]byte(key))
-	return base64.RawURLEncoding.EncodeToString(digest[:])
+	return digest([]byte(key))
 }
 
 // plainID reports whether a caller's id matches [A-Za-z0-9_-]{1,64}.
@@ -158,9 +183,24 @@ type terms struct {
 	expires   time.Time // zero: never
 }
 
+// asks reports whether a message has any header that changes how its command is
+// carried out. Most have none, and are not searched for each of them.
+func asks(header map[string][]string) bool {
+	const ours = "Outlook-"
+	for name := range header {
+		if len(name) > len(ours) && strings.EqualFold(name[:len(ours)], ours) {
+			return true
+		}
+	}
+	return false
+}
+
 // readTerms reads the headers that change how a command is carried out.
 func readTerms(m Message, def *definition) (terms, error) {
 	t := terms{delivery: def.Delivery}
+	if !asks(m.Header) {
+		return t, nil
+	}
 	for _, name := range []string{headerReplyTo, headerDelivery, headerNotBefore, headerExpires} {
 		if len(values(m.Header, name)) > 1 {
 			return t, refuse("bad_header", "the header %s is there more than once", name)
@@ -213,6 +253,9 @@ func readTime(header map[string][]string, name string) (time.Time, error) {
 // where the message may not choose it: an outcome holds what Outlook answered,
 // and must not be sent wherever a stranger points.
 func (w *Worker) replyTo(m Message) (string, error) {
+	if !asks(m.Header) {
+		return "", nil
+	}
 	subject := first(m.Header, headerReplyTo)
 	if subject == "" {
 		return "", nil

@@ -17,12 +17,35 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight *prometheus.GaugeVec
 	looks    *prometheus.CounterVec
+
+	rows map[string]*row // by publisher
+}
+
+// row are the metrics of one publisher.
+type row struct {
+	done, failed, uncertain, panics, looks prometheus.Counter
+
+	duration prometheus.Observer
+	inFlight prometheus.Gauge
+}
+
+// ended is the counter of an end.
+func (r *row) ended(outcome string) prometheus.Counter {
+	switch state(outcome) {
+	case stateDone:
+		return r.done
+	case stateFailed:
+		return r.failed
+	default:
+		return r.uncertain
+	}
 }
 
 // newMetrics makes the metrics, with a row for each publisher from the start,
 // and registers them; a nil registerer leaves them unregistered.
 func newMetrics(reg prometheus.Registerer, publishers []string) (*metrics, error) {
 	m := &metrics{
+		rows: make(map[string]*row, len(publishers)+1),
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outlook_commands_total",
 			Help: "Commands that ended, by publisher and outcome (done, failed, uncertain).",
@@ -52,13 +75,15 @@ func newMetrics(reg prometheus.Registerer, publishers []string) (*metrics, error
 		}
 	}
 	for _, name := range append([]string{unknownPublisher}, publishers...) {
-		for _, outcome := range []state{stateDone, stateFailed, stateUncertain} {
-			m.commands.WithLabelValues(name, string(outcome))
+		m.rows[name] = &row{
+			done:      m.commands.WithLabelValues(name, string(stateDone)),
+			failed:    m.commands.WithLabelValues(name, string(stateFailed)),
+			uncertain: m.commands.WithLabelValues(name, string(stateUncertain)),
+			panics:    m.panics.WithLabelValues(name),
+			looks:     m.looks.WithLabelValues(name),
+			duration:  m.duration.WithLabelValues(name),
+			inFlight:  m.inFlight.WithLabelValues(name),
 		}
-		m.panics.WithLabelValues(name)
-		m.duration.WithLabelValues(name)
-		m.inFlight.WithLabelValues(name)
-		m.looks.WithLabelValues(name)
 	}
 	return m, nil
 }

@@ -18,19 +18,19 @@ func (d *definition) checkNotifications(op *catalog.Operation, payload jsontext.
 	if !strings.HasPrefix(op.ID, "subscriptions.") || len(payload) == 0 {
 		return nil
 	}
-	return eachMember(payload, func(name string, value jsontext.Value) error {
-		if value.Kind() != '"' {
-			return nil
-		}
-		plain, err := jsontext.AppendUnquote(nil, value)
-		if err != nil {
+	dec := reparsing(payload)
+	defer parsed(dec)
+	return dec.eachMember(func(member []byte) error {
+		name := string(member)
+		value, ok, err := dec.string()
+		if !ok {
 			return err
 		}
 		switch strings.ToLower(name) {
 		case "notificationurl", "lifecyclenotificationurl":
-			return d.checkNotified(name, string(plain))
+			return d.checkNotified(name, value)
 		case "resource":
-			return d.checkResource(string(plain))
+			return d.checkResource(value)
 		default:
 			return nil
 		}
@@ -58,7 +58,7 @@ func (d *definition) checkResource(resource string) error {
 	path := strings.TrimPrefix(resource, "/")
 	path, _, _ = strings.Cut(path, "?")
 	mailbox, ok := mailboxOf(path)
-	if allowed := d.any || ok && slices.Contains(d.Mailboxes, mailbox); allowed && !strings.Contains(path, "..") {
+	if allowed := d.any || ok && d.mailboxes[mailbox]; allowed && !strings.Contains(path, "..") {
 		return nil
 	}
 	return refuse("mailbox_not_allowed", "the resource %q lies in no mailbox of the publisher %s", clip(resource), d.Name).

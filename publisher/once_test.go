@@ -66,15 +66,30 @@ func TestADraftThatStaysUnknownIsNobodysFailure(t *testing.T) {
 	})
 }
 
+// deletesWithASlot fails where a draft is deleted by a request without a slot.
+func (w *world) deletesWithASlot(t *testing.T) {
+	t.Helper()
+	w.onDo = func(call publisher.Call) {
+		if call.Method == methodDelete && w.taken != 1 {
+			t.Errorf("a draft is deleted with %d slots", w.taken)
+		}
+	}
+}
+
 func TestAMailThatOutlookRefusesLeavesNoDraft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, worker := exactly(t, "mail.message.sendMail")
 		w.onSend(func(publisher.Call) (publisher.Answer, error) {
+			w.busy = 3 // the mailbox is, when the send is over
 			return publisher.Answer{Status: 400}, refusedFor("ErrorInvalidRecipients")
 		})
+		w.deletesWithASlot(t)
 		deliverUntilAck(t, worker, message("p", aMail))
 		o := w.outcome(t)
+		if w.busy != 0 || w.taken != 0 {
+			t.Errorf("%d slots not asked for, %d not given back", w.busy, w.taken)
+		}
 		if o.Outcome != "failed" || o.Error.Code != "ErrorInvalidRecipients" {
 			t.Errorf("outcome %+v", o)
 		}
@@ -91,9 +106,41 @@ func TestAMailThatIsGivenUpLeavesNoDraft(t *testing.T) {
 		w.onSend(func(publisher.Call) (publisher.Answer, error) {
 			return publisher.Answer{Status: 429}, &fault.Error{Kind: fault.Retry, After: time.Hour, Err: errors.New("429")}
 		})
-		deliverUntilAck(t, worker, message("p", aMail))
-		if o := w.outcome(t); o.Outcome != "failed" || o.Error.Code != "gave_up" || w.box.drafts() != 0 {
-			t.Errorf("outcome %+v, %d drafts stay behind", o, w.box.drafts())
+		w.deletesWithASlot(t)
+		m := message("p", aMail)
+		for time.Since(m.Received) < 24*time.Hour {
+			v := worker.Handle(t.Context(), m)
+			if v.Ack {
+				t.Fatalf("given up after %s", time.Since(m.Received))
+			}
+			<-time.After(v.After)
+		}
+		w.busy = 5 // by now
+		deliverUntilAck(t, worker, m)
+		if o := w.outcome(t); o.Outcome != "failed" || o.Error.Code != "gave_up" || w.box.drafts() != 0 || w.taken != 0 {
+			t.Errorf("outcome %+v, %d drafts stay behind, %d slots not given back", o, w.box.drafts(), w.taken)
+		}
+	})
+}
+
+// TestAMailWhoseMailboxStaysBusyIsGivenUpAllTheSame: the draft is the lesser thing.
+func TestAMailWhoseMailboxStaysBusyIsGivenUpAllTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, worker := exactly(t, "mail.message.sendMail")
+		w.onSend(func(publisher.Call) (publisher.Answer, error) {
+			w.busy = 1 << 30
+			return publisher.Answer{Status: 429}, &fault.Error{Kind: fault.Retry, After: 24 * time.Hour, Err: errors.New("429")}
+		})
+		m := message("p", aMail)
+		for v := worker.Handle(t.Context(), m); !v.Ack && time.Since(m.Received) < 30*time.Hour; v = worker.Handle(t.Context(), m) {
+			<-time.After(v.After)
+		}
+		if took := time.Since(m.Received); took < 25*time.Hour || took > 26*time.Hour {
+			t.Errorf("given up after %s, want a day and an hour", took)
+		}
+		if o := w.outcome(t); o.Outcome != "failed" || o.Error.Code != "gave_up" || w.box.drafts() != 1 || w.taken != 0 {
+			t.Errorf("outcome %+v, %d drafts, %d slots not given back", o, w.box.drafts(), w.taken)
 		}
 	})
 }

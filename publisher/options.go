@@ -203,9 +203,11 @@ type definition struct {
 	allowed map[string]*catalog.Operation // what it may write, by id
 	sole    *catalog.Operation            // the one that a message need not name, or nil
 	any     bool                          // any mailbox
-	base    request                       // its defaults
-	blobs   Blobs                         // nil: none
-	gates   gates                         // what is under way
+	// mailboxes are those allowed: a publisher may have thousands.
+	mailboxes map[string]bool
+	base      request // its defaults
+	blobs     Blobs   // nil: none
+	gates     gates   // what is under way
 }
 
 func newDefinition(p Publisher) (*definition, error) {
@@ -236,8 +238,10 @@ func newDefinition(p Publisher) (*definition, error) {
 		d.sole = nil
 	}
 	d.Mailboxes = slices.Clone(p.Mailboxes)
+	d.mailboxes = make(map[string]bool, len(p.Mailboxes))
 	for i, mailbox := range d.Mailboxes {
 		d.Mailboxes[i] = strings.ToLower(mailbox)
+		d.mailboxes[d.Mailboxes[i]] = true
 		d.any = d.any || mailbox == "*"
 		if mailbox == "" || len(mailbox) > maxMailbox {
 			problem("a mailbox has from 1 to %d bytes, not %d", maxMailbox, len(mailbox))

@@ -138,7 +138,7 @@ func (d *definition) checkPartContent(op *catalog.Operation, mailbox string, p *
 	for name, value := range p.Headers {
 		headers[name] = &value
 	}
-	named := takeContentType(headers)
+	named, headers := takeContentType(headers)
 	checked, err := checkHeaders(headers)
 	if err != nil {
 		return err
@@ -154,12 +154,12 @@ func (d *definition) checkPartContent(op *catalog.Operation, mailbox string, p *
 	if err := errors.Join(d.checkMention(mailbox, b.mail), d.checkNotifications(op, r.payload)); err != nil {
 		return err
 	}
-	p.Headers = checked
 	if d.ImmutableIDs {
-		p.Headers = withImmutableIDs(checked)
+		checked = withImmutableIDs(checked)
 	}
+	p.Headers = make(map[string]string, len(checked)+1)
+	maps.Copy(p.Headers, checked)
 	if len(b.data) > 0 {
-		p.Headers = maps.Clone(p.Headers)
 		p.Headers[headerContentType] = orElse(b.contentType, typeJSON)
 	}
 	return nil

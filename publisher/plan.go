@@ -38,11 +38,11 @@ func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, er
 	if _, err := w.replyTo(m); err != nil {
 		return p, err
 	}
-	r, err := decode("the message", m.Data)
+	r, err := m.read()
 	if err != nil {
 		return p, err
 	}
-	if err := onLane(m, &r); err != nil {
+	if err := onLane(&m, &r); err != nil {
 		return p, err
 	}
 	// Policy looks at what the message names before the transform sees it, and
@@ -64,7 +64,7 @@ func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, er
 		if r, err = transform(ctx, def, r); err != nil {
 			return p, err
 		}
-		if err := onLane(m, &r); err != nil {
+		if err := onLane(&m, &r); err != nil {
 			return p, err
 		}
 		if err := w.resolve(def, &p, &r); err != nil {
@@ -142,13 +142,13 @@ func (w *Worker) complete(p *plan, def *definition, r request) error {
 		return refuse("mailbox_missing", "the message names no mailbox, and the publisher %s allows any", def.Name).
 			WithHint(`add mailbox, such as {"mailbox": "ann@contoso.com", …}`)
 	}
-	named := takeContentType(r.headers)
-	headers, err := checkHeaders(r.headers)
+	named, headers := takeContentType(r.headers)
+	header, err := checkHeaders(headers)
 	if err != nil {
 		return err
 	}
 	if def.ImmutableIDs {
-		headers = withImmutableIDs(headers)
+		header = withImmutableIDs(header)
 	}
 	content, err := w.content(def, p, r, named)
 	if err != nil {
@@ -167,11 +167,12 @@ func (w *Worker) complete(p *plan, def *definition, r request) error {
 		Mailbox:   p.mailbox,
 		Operation: p.op,
 		Params:    params,
+		Target:    &target,
 		Method:    strings.ToUpper(p.op.Method),
 		Path:      target.Path,
 		RawQuery:  target.RawQuery,
 		Template:  target.Template,
-		Header:    headers,
+		Header:    header,
 		Body:      content.data, ContentType: content.contentType,
 		Batch: def.Batch && p.op.Batches(),
 	}
@@ -197,6 +198,9 @@ func (w *Worker) content(def *definition, p *plan, r request, named string) (bod
 }
 
 func given(in map[string]*string) map[string]string {
+	if len(in) == 0 {
+		return nil
+	}
 	out := make(map[string]string, len(in))
 	for name, value := range in {
 		if value != nil {

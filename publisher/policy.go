@@ -10,16 +10,22 @@ import (
 	"outlook-connector/internal/fault"
 )
 
-// AllowedHeaders are the request headers that a message or a publisher may
-// set, by their lower-case names. Everything else is refused: a message could
-// otherwise carry another token, or a header at which some HTTP transport
-// decides to repeat a POST by itself.
-func AllowedHeaders() map[string]string {
-	return map[string]string{
-		"prefer":           "Prefer",
-		"if-match":         "If-Match",
-		"if-none-match":    "If-None-Match",
-		"consistencylevel": "ConsistencyLevel",
+// canonicalHeader is the usual spelling of a request header that a message or a
+// publisher may set; "" where it is none of these. Everything else is refused: a
+// message could otherwise carry another token, or a header at which some HTTP
+// transport decides to repeat a POST by itself.
+func canonicalHeader(name string) string {
+	switch strings.ToLower(name) {
+	case "consistencylevel":
+		return "ConsistencyLevel"
+	case "if-match":
+		return "If-Match"
+	case "if-none-match":
+		return "If-None-Match"
+	case "prefer":
+		return "Prefer"
+	default:
+		return ""
 	}
 }
 
@@ -28,20 +34,27 @@ const maxHeader = 2 << 10
 
 // checkHeaders brings names into canonical form.
 func checkHeaders(headers map[string]*string) (map[string]string, error) {
-	allowed := AllowedHeaders()
+	if len(headers) == 0 {
+		return nil, nil
+	}
+	names := make([]string, 0, 8)
+	for name := range headers {
+		names = append(names, name)
+	}
+	slices.Sort(names) // of several that are refused, the same is always told
 	out := make(map[string]string, len(headers))
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
+	for _, name := range names {
 		value := headers[name]
-		canonical, ok := allowed[strings.ToLower(name)]
+		canonical := canonicalHeader(name)
 		switch {
 		case value == nil:
 			continue
 		case strings.EqualFold(name, "idempotency-key"), strings.EqualFold(name, "x-idempotency-key"):
 			return nil, refuse("header_not_allowed", "the request header %q is not allowed", name).
 				WithHint("Graph knows no such key; name the command by the NATS header %s", headerMsgID)
-		case !ok:
+		case canonical == "":
 			return nil, refuse("header_not_allowed", "the request header %q is not allowed", clip(name)).
-				WithHint("only %s may be set", list(append(slices.Sorted(maps.Values(allowed)), headerContentType)))
+				WithHint("only ConsistencyLevel, If-Match, If-None-Match, Prefer and Content-Type may be set")
 		case len(*value) > maxHeader || strings.ContainsFunc(*value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 			return nil, refuse("header_not_allowed", "the value of the request header %s is too long or has control characters", canonical)
 		}
@@ -53,36 +66,46 @@ func checkHeaders(headers map[string]*string) (map[string]string, error) {
 	return out, nil
 }
 
-// takeContentType takes the header that says what a body is out of the others: it
-// is the body's business ([bodyOf]).
-func takeContentType(headers map[string]*string) string {
-	named := ""
+// takeContentType takes the header that says what a body is out of the others, which
+// are left as they were: it is the body's business ([bodyOf]).
+func takeContentType(headers map[string]*string) (named string, others map[string]*string) {
+	others = headers
 	for name, value := range headers {
-		if strings.EqualFold(name, headerContentType) {
-			delete(headers, name)
-			if value != nil {
-				named = *value
-			}
+		if !strings.EqualFold(name, headerContentType) {
+			continue
+		}
+		if len(others) == len(headers) {
+			others = maps.Clone(headers)
+		}
+		delete(others, name)
+		if value != nil {
+			named = *value
 		}
 	}
-	return named
+	return named, others
 }
 
 // immutableIDs asks for ids that an item keeps when it is moved, so that the id in
 // an outcome is that of the events. https://learn.microsoft.com/graph/outlook-immutable-id
 const immutableIDs = `IdType="ImmutableId"`
 
+// onlyImmutableIDs are the headers of a request that asks for nothing else. Nobody
+// changes them.
+var onlyImmutableIDs = map[string]string{"Prefer": immutableIDs}
+
 // withImmutableIDs adds that to the preferences, unless they say something about
-// ids themselves.
+// ids themselves. The headers are those of [checkHeaders] for this very request.
 func withImmutableIDs(headers map[string]string) map[string]string {
-	out := maps.Clone(headers)
+	if len(headers) == 0 {
+		return onlyImmutableIDs
+	}
 	switch prefer := headers["Prefer"]; {
 	case prefer == "":
-		out["Prefer"] = immutableIDs
+		headers["Prefer"] = immutableIDs
 	case !strings.Contains(strings.ToLower(prefer), "idtype"):
-		out["Prefer"] = prefer + ", " + immutableIDs
+		headers["Prefer"] = prefer + ", " + immutableIDs
 	}
-	return out
+	return headers
 }
 
 // checkOperation says why an operation cannot be done by a message, or nil.
@@ -97,8 +120,12 @@ func checkOperation(op *catalog.Operation) error {
 // entity finds the operation that a request names, among those allowed. With
 // nothing named it is the publisher's only one, or nil.
 func (w *Worker) entity(def *definition, named string) (*catalog.Operation, error) {
-	if strings.TrimSpace(named) == "" {
+	named = strings.TrimSpace(named)
+	if named == "" {
 		return def.sole, nil
+	}
+	if op := def.allowed[named]; op != nil {
+		return op, nil // as it is mostly spelled
 	}
 	op, err := w.catalog.Lookup(named)
 	if err != nil {
@@ -152,7 +179,7 @@ func (d *definition) mailbox(op *catalog.Operation, named string) (string, error
 		}
 		return d.Mailboxes[0], nil
 	}
-	if !d.any && !slices.Contains(d.Mailboxes, named) {
+	if !d.any && !d.mailboxes[named] {
 		return "", refuse("mailbox_not_allowed", "the publisher %s may not use the mailbox %q", d.Name, clip(named)).
 			WithHint("it may use those listed as its mailboxes in the configuration")
 	}
@@ -166,12 +193,13 @@ func checkTarget(op *catalog.Operation, mailbox, path string) error {
 	if !op.NeedsMailbox() {
 		return nil
 	}
-	segments := strings.SplitN(strings.TrimPrefix(path, "/"), "/", 3)
-	if mailbox == "me" && segments[0] == "me" {
+	root, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	id, _, _ := strings.Cut(rest, "/")
+	switch {
+	case mailbox == "me" && root == "me":
 		return nil
-	}
-	if mailbox != "me" && len(segments) > 1 && (segments[0] == "users" || segments[0] == "groups") {
-		if owner, err := url.PathUnescape(segments[1]); err == nil && strings.EqualFold(owner, mailbox) {
+	case mailbox != "me" && (root == "users" || root == "groups"):
+		if owner, err := url.PathUnescape(id); err == nil && strings.EqualFold(owner, mailbox) {
 			return nil
 		}
 	}

@@ -58,7 +58,7 @@ type step struct {
 	name string
 	// doubt is what to do with it when its effect is not known.
 	doubt doubt
-	// call makes the request.
+	// call makes the request; nil: it is the command's own.
 	call func(r record) (Call, error)
 	// work does the step in several requests instead, see upload.go; nil: call does.
 	work func(ctx context.Context, t *turn) (Answer, error)
@@ -140,23 +140,36 @@ func (w *Worker) recipe(p *plan, key string) *recipe {
 			return r // to look is not to repeat
 		}
 	}
-	return direct(p, p.call)
+	if inDoubt(p) == repeat {
+		return aloneRepeated
+	}
+	return aloneLeft
 }
 
+// The recipes of most commands, which nobody changes.
+var (
+	aloneLeft     = alone(leave)
+	aloneRepeated = alone(repeat)
+)
+
+// alone is the recipe of one request that is not looked after.
+func alone(d doubt) *recipe { return &recipe{steps: []step{{name: stepDirect, doubt: d}}} }
+
 // direct is the recipe of one request, which is looked after by its class alone.
-func direct(p *plan, call Call) *recipe {
-	s := step{name: stepDirect, doubt: leave, call: func(record) (Call, error) { return call, nil }}
+func direct(p *plan) *recipe { return alone(inDoubt(p)) }
+
+// inDoubt says what may be done with a command's one request.
+func inDoubt(p *plan) doubt {
 	if p.delivery == AtLeastOnce || repeatable(p.op) {
-		s.doubt = repeat
+		return repeat
 	}
-	return &recipe{steps: []step{s}}
+	return leave
 }
 
 // once is a recipe of one request that is looked after.
 func once(p *plan, find func(context.Context, *seeker) (finding, error)) *recipe {
 	return &recipe{steps: []step{{
 		name: stepDirect, doubt: look, find: find, again: true, twice: true,
-		call: func(record) (Call, error) { return p.call, nil },
 	}}}
 }
 

@@ -59,7 +59,7 @@ func (w *Worker) sendRecipe(p *plan, m marker) *recipe {
 		return nil
 	}
 	if string(body[body.name("saveToSentItems")]) == "false" {
-		r := direct(p, p.call)
+		r := direct(p)
 		r.weaker = weakerNoCopy
 		return r
 	}
@@ -138,7 +138,7 @@ func (w *Worker) replyRecipe(p *plan, m marker) *recipe {
 
 // withoutDraft is how a mail goes where no draft can be made.
 func withoutDraft(p *plan) *recipe {
-	r := direct(p, p.call)
+	r := direct(p)
 	r.weaker = weakerNoDraft
 	return r
 }
@@ -180,11 +180,30 @@ func (w *Worker) sendStep(p *plan) step {
 }
 
 // giveUp ends a command whose time is over, and takes back a draft of its own that
-// nobody will send.
+// nobody will send. For that it needs a slot, and waits for one a while longer.
 func (j *job) giveUp(ctx context.Context, p *plan, r *recipe, end ending) (Verdict, bool) {
-	v, ok := j.finish(ctx, end)
-	if ok && end.state == stateFailed && r.owned && j.rec.Draft && j.rec.Item != "" {
-		(&turn{job: j, p: p, r: r}).discard(ctx, j.rec.Item)
+	if end.state != stateFailed || !r.owned || !j.rec.Draft || j.rec.Item == "" {
+		return j.finish(ctx, end)
+	}
+	over := j.giveUpAt(p)
+	if !p.expires.IsZero() && p.expires.Before(over) {
+		over = p.expires
+	}
+	t := &turn{job: j, p: p, r: r}
+	release, wait, ok := j.w.slots.Take(ctx, p.call.Client, p.mailbox)
+	switch {
+	case ok:
+		t.slot = release
+		defer t.release()
+	case j.w.now().Before(over.Add(patienceLook)):
+		if wait <= 0 {
+			wait = j.w.spread(delayBusy)
+		}
+		return Again(min(wait, maxDelay)), true
+	}
+	v, ok := t.finish(ctx, end)
+	if ok {
+		t.discard(ctx, t.rec.Item)
 	}
 	return v, ok
 }

@@ -70,24 +70,39 @@ func withGates(ctx context.Context, g *gates) context.Context {
 	return context.WithValue(ctx, gatesKey{}, g)
 }
 
-// atGraph waits until one more request may be made, and returns what ends it.
-func atGraph(ctx context.Context) (done func(), err error) {
-	g, ok := ctx.Value(gatesKey{}).(*gates)
-	if !ok {
-		return func() {}, nil
+// gatesOf returns the bounds of the publisher whose context it is; nil where it is
+// nobody's.
+func gatesOf(ctx context.Context) *gates {
+	g, _ := ctx.Value(gatesKey{}).(*gates)
+	return g
+}
+
+// toGraph waits until one more request may be made, which ends with fromGraph.
+func (g *gates) toGraph(ctx context.Context) error {
+	if g == nil || pass(ctx, g.requests) {
+		return nil
 	}
-	if !pass(ctx, g.requests) {
-		err := fmt.Errorf("not sent: stopped before its turn: %w", context.Cause(ctx))
-		return nil, &fault.Error{Kind: fault.Retry, Code: "not_sent", Err: err}
+	err := fmt.Errorf("not sent: stopped before its turn: %w", context.Cause(ctx))
+	return &fault.Error{Kind: fault.Retry, Code: "not_sent", Err: err}
+}
+
+func (g *gates) fromGraph() {
+	if g != nil {
+		<-g.requests
 	}
-	return func() { <-g.requests }, nil
 }
 
 // AtGraph is for an [Outlook] that makes one request of several calls with
 // [Call.Batch], which are not counted otherwise: it waits until the publisher of the
 // call with this context may make one more, and returns what ends that. An error is
 // marked as those of Do, and means that ctx has ended.
-func AtGraph(ctx context.Context) (done func(), err error) { return atGraph(ctx) }
+func AtGraph(ctx context.Context) (done func(), err error) {
+	g := gatesOf(ctx)
+	if err := g.toGraph(ctx); err != nil {
+		return nil, err
+	}
+	return g.fromGraph, nil
+}
 
 // counted is an Outlook whose requests are counted.
 type counted struct{ Outlook }
@@ -97,11 +112,11 @@ func (c counted) Do(ctx context.Context, call Call) (Answer, error) {
 	if call.Batch {
 		return c.Outlook.Do(ctx, call)
 	}
-	done, err := atGraph(ctx)
-	if err != nil {
+	g := gatesOf(ctx)
+	if err := g.toGraph(ctx); err != nil {
 		return Answer{}, err
 	}
-	defer done()
+	defer g.fromGraph()
 	return c.Outlook.Do(ctx, call)
 }
 
@@ -110,30 +125,30 @@ type countedUploads struct{ Uploads }
 
 // Put sends a piece when one more request may be made.
 func (c countedUploads) Put(ctx context.Context, s Session, p Piece) (Progress, error) {
-	done, err := atGraph(ctx)
-	if err != nil {
+	g := gatesOf(ctx)
+	if err := g.toGraph(ctx); err != nil {
 		return Progress{}, err
 	}
-	defer done()
+	defer g.fromGraph()
 	return c.Uploads.Put(ctx, s, p)
 }
 
 // State asks for a session when one more request may be made.
 func (c countedUploads) State(ctx context.Context, s Session) (Progress, error) {
-	done, err := atGraph(ctx)
-	if err != nil {
+	g := gatesOf(ctx)
+	if err := g.toGraph(ctx); err != nil {
 		return Progress{}, err
 	}
-	defer done()
+	defer g.fromGraph()
 	return c.Uploads.State(ctx, s)
 }
 
 // Cancel ends a session when one more request may be made.
 func (c countedUploads) Cancel(ctx context.Context, s Session) error {
-	done, err := atGraph(ctx)
-	if err != nil {
+	g := gatesOf(ctx)
+	if err := g.toGraph(ctx); err != nil {
 		return err
 	}
-	defer done()
+	defer g.fromGraph()
 	return c.Uploads.Cancel(ctx, s)
 }

@@ -218,12 +218,15 @@ func TestAPanicIsThatMessagesFailure(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		stumbling
+		// bare: a new command of at_least_once without a key, whose request is in no record.
+		bare    bool
 		ack     bool
 		outcome string
 	}{
-		"before the request":    {stumbling{save: true}, true, "failed"},
-		"in the request":        {stumbling{do: true}, true, "uncertain"},
-		"while the end is told": {stumbling{result: true}, false, "done"},
+		"before the request":                      {stumbling{save: true}, false, true, "failed"},
+		"in the request":                          {stumbling{do: true}, false, true, "uncertain"},
+		"while the end is told":                   {stumbling{result: true}, false, false, "done"},
+		"while the end is told that is no record": {stumbling{result: true}, true, false, "done"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -231,19 +234,23 @@ func TestAPanicIsThatMessagesFailure(t *testing.T) {
 			tc.world = w
 			reg := prometheus.NewRegistry()
 			worker := w.worker(t, func(o *publisher.Options) {
+				if tc.bare {
+					o.Publishers[0].Delivery = publisher.AtLeastOnce
+				}
 				o.Outlook, o.Journal, o.Outcomes, o.Registerer = &tc.stumbling, &tc.stumbling, &tc.stumbling, reg
 			})
 			m := message("send-mail", aMail)
+			m.Fresh = tc.bare
 			if v := worker.Handle(t.Context(), m); v.Ack != tc.ack {
 				t.Fatalf("verdict %+v", v)
 			}
-			tc.result = false
+			tc.result, m.Fresh = false, false
 			if v := worker.Handle(t.Context(), m); !v.Ack {
 				t.Fatalf("second delivery: %+v", v)
 			}
 			o := w.outcome(t)
-			if o.Outcome != tc.outcome || w.taken != 0 {
-				t.Errorf("outcome %+v, %d slots in use", o, w.taken)
+			if o.Outcome != tc.outcome || w.taken != 0 || len(w.calls) > 1 {
+				t.Errorf("outcome %+v, %d slots in use, %d requests", o, w.taken, len(w.calls))
 			}
 			if tc.outcome != "done" && (o.Error.Code != "panic" || len(w.letters) != 1 || !strings.Contains(w.letters[0].Stack, "stumbling")) {
 				t.Errorf("error %+v, letters %+v", o.Error, w.letters)

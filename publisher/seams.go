@@ -41,16 +41,20 @@ type Call struct {
 	// Operation is what to do, and Params are its parameters.
 	Operation *catalog.Operation
 	Params    catalog.Params
+	// Target is what Operation.Build made of Params, where that was looked at; nil
+	// or one that fits others ([catalog.Target.Fits]) means that it is to be built.
+	Target *catalog.Target
 	// Method, Path, RawQuery and Template are what Operation.Build makes of
 	// Params, so that nobody who only wants to send has to build it again:
 	// Method is POST, PATCH, PUT or DELETE; Path is escaped, begins with a slash and is relative to …/v1.0; RawQuery
 	// is escaped and without the question mark; Template is the path's template.
 	Method, Path, RawQuery, Template string
 	// Header are the headers that the message asks for, by canonical name; all
-	// are from a short list ([AllowedHeaders]).
+	// are from a short list. Nobody changes them.
 	Header map[string]string
 	// Body is the body of the request, empty for one without. ContentType says
-	// what it is; "" means a JSON object.
+	// what it is; "" means a JSON object. It may be a part of the message's text:
+	// nobody changes it.
 	Body        []byte
 	ContentType string
 	// Batch says that the request may go to Graph in one HTTP request with others of
@@ -113,6 +117,10 @@ type Outcomes interface {
 	// Result stores the outcome (JSON of [Outcome]) as the last word on
 	// outlook.result.<id>. It returns nil only when it is stored.
 	Result(ctx context.Context, id string, body []byte) error
+	// Told returns the outcome that is stored on outlook.result.<id>, as the last
+	// successful Result of anybody left it (read from the leader), and nil without an
+	// error where there is none. Results may be forgotten after days.
+	Told(ctx context.Context, id string) ([]byte, error)
 	// Reply sends a copy to a subject that was checked. It is not stored.
 	Reply(ctx context.Context, subject string, body []byte) error
 	// Dead stores a dead letter under the name of a publisher, which is "unknown"

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"outlook-connector/internal/catalog"
@@ -60,7 +59,7 @@ func (u *uploader) recipe(w *Worker, p *plan, big []attachment, key string) *rec
 			r = w.exact(p, key)
 		}
 		if r == nil {
-			r = direct(p, p.call)
+			r = direct(p)
 		}
 		made := &r.steps[len(r.steps)-1]
 		if made.item == nil {
@@ -98,7 +97,7 @@ func (u *uploader) work(ctx context.Context, t *turn, p *plan, big []attachment)
 		return Answer{}, refuse("not_supported", "%s has no attachments", p.op.ID)
 	}
 	in := uploadWork{
-		client: p.call.Client, mailbox: p.mailbox, kind: place.kind, big: big, deadline: t.m.Deadline, log: t.log,
+		client: p.call.Client, mailbox: p.mailbox, kind: place.kind, big: big, deadline: t.m.Deadline, log: &t.log,
 		params: map[string]string{place.kind.param: t.rec.Item},
 	}
 	if prefer := p.call.Header["Prefer"]; prefer != "" {
@@ -150,7 +149,6 @@ func (u *uploader) work(ctx context.Context, t *turn, p *plan, big []attachment)
 	if err != nil {
 		return Answer{}, err
 	}
-	var once sync.Once
-	t.release = func() { once.Do(release) }
+	t.slot = release
 	return answer, nil
 }

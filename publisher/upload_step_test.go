@@ -42,6 +42,7 @@ func (l *memoryLedger) Save(_ context.Context, key string, data []byte, revision
 }
 
 func (l *memoryLedger) Result(context.Context, string, []byte) error   { return nil }
+func (l *memoryLedger) Told(context.Context, string) ([]byte, error)   { return nil, nil }
 func (l *memoryLedger) Reply(context.Context, string, []byte) error    { return nil }
 func (l *memoryLedger) Dead(context.Context, string, DeadLetter) error { return nil }
 
@@ -85,7 +86,7 @@ func TestTheStepGoesOnFromTheRecord(t *testing.T) {
 		if !ok {
 			t.Fatal("the slot was not given back")
 		}
-		tn := &turn{job: &job{w: w, who: identity{key: "p.k"}, log: w.log, rec: rec, rev: ledger.rev - behind}, p: p, release: sync.OnceFunc(release)}
+		tn := &turn{job: &job{w: w, who: identity{key: "p.k"}, log: *w.log, rec: rec, rev: ledger.rev - behind}, p: p, slot: sync.OnceFunc(release)}
 		s := up.step(p, big)
 		if s.doubt != repeat || s.name != stepAttach {
 			t.Fatalf("step %+v", s)
@@ -156,7 +157,7 @@ func TestAnAttachmentByItselfIsUploaded(t *testing.T) {
 	}
 	params := catalog.Params{Mailbox: "me", Path: map[string]string{"MessageId": id}}
 	p := &plan{op: op, mailbox: "me", call: Call{Client: "contoso", Mailbox: "me", Operation: op, Params: params}}
-	tn := &turn{job: &job{w: w, who: identity{key: "p.k"}, log: w.log}, p: p, release: func() {}}
+	tn := &turn{job: &job{w: w, who: identity{key: "p.k"}, log: *w.log}, p: p, slot: func() {}}
 	answer, err := r.up.step(p, big).work(t.Context(), tn)
 	if err != nil || answer.Status != 201 || itemID(answer.Body) == "" || itemID(answer.Body) == id {
 		t.Fatalf("%+v: %s: %v", answer, answer.Body, err)

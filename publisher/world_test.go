@@ -38,6 +38,7 @@ const (
 	siteDead   site = "dead"
 	siteResult site = "result"
 	siteReply  site = "reply"
+	siteTold   site = "told"
 )
 
 // mishap is what goes wrong at a site; fine is nothing.
@@ -99,7 +100,9 @@ type world struct {
 	results []told
 	replies []told
 	taken   int // slots in use
-	trail   []string
+	// callsAfter are requests that were made when a result was stored already.
+	callsAfter int
+	trail      []string
 
 	// openEnd says that a request of unknown effect was left behind.
 	openEnd bool
@@ -158,6 +161,9 @@ func (w *world) sleep() {
 func (w *world) at(s site, among ...mishap) mishap {
 	if w.freeze != nil && s == siteSave {
 		among = append(among, frozenAfter)
+	}
+	if w.freeze != nil && s == siteResult {
+		among = append(among, frozenBefore, frozenAfter)
 	}
 	if w.freeze != nil && s == siteDo {
 		among = append(among, frozenBefore, frozenAfter)
@@ -245,6 +251,9 @@ func (w *world) Do(_ context.Context, call publisher.Call) (publisher.Answer, er
 	}
 	w.mu.Lock()
 	w.calls = append(w.calls, call)
+	if len(w.results) > 0 {
+		w.callsAfter++
+	}
 	n := len(w.calls)
 	w.mu.Unlock()
 	if w.answer != nil {
@@ -339,6 +348,26 @@ func (w *world) Result(ctx context.Context, id string, body []byte) error {
 	return w.tell(ctx, siteResult, func() { w.results = append(w.results, told{id, body}) })
 }
 
+func (w *world) Told(ctx context.Context, id string) ([]byte, error) {
+	switch w.at(siteTold, errorBefore, crashBefore) {
+	case errorBefore:
+		return nil, errNoJournal
+	case crashBefore:
+		w.crash()
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range slices.Backward(w.results) {
+		if r.to == id {
+			return slices.Clone(r.body), nil
+		}
+	}
+	return nil, nil
+}
+
 func (w *world) Reply(ctx context.Context, subject string, body []byte) error {
 	return w.tell(ctx, siteReply, func() { w.replies = append(w.replies, told{subject, body}) })
 }
@@ -350,6 +379,8 @@ func (w *world) tell(ctx context.Context, s site, store func()) error {
 		return errNoJournal
 	case crashBefore:
 		w.crash()
+	case frozenBefore:
+		w.sleep()
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -358,6 +389,8 @@ func (w *world) tell(ctx context.Context, s site, store func()) error {
 	store()
 	w.mu.Unlock()
 	switch m {
+	case frozenAfter:
+		w.sleep()
 	case errorAfter:
 		return errNoJournal
 	case crashAfter:

@@ -106,6 +106,13 @@ func (p *process) Result(ctx context.Context, id string, body []byte) error {
 	return p.kept.Result(ctx, id, body)
 }
 
+func (p *process) Told(ctx context.Context, id string) ([]byte, error) {
+	if p.dead() {
+		return nil, errNoAnswer
+	}
+	return p.kept.Told(ctx, id)
+}
+
 func (*process) Reply(context.Context, string, []byte) error { return nil }
 
 func (p *process) Dead(_ context.Context, _ string, l publisher.DeadLetter) error {

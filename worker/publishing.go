@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"outlook-connector/config"
 	"outlook-connector/internal/fault"
@@ -47,6 +49,15 @@ func (s commandStream) Result(ctx context.Context, id string, body []byte) error
 	return s.conn.Results().Put(ctx, id, jsonHeader(ctx), body)
 }
 
+// Told reads a stored outcome.
+func (s commandStream) Told(ctx context.Context, id string) ([]byte, error) {
+	stored, err := s.conn.Results().Get(ctx, id)
+	if errors.Is(err, jet.ErrNotFound) {
+		return nil, nil
+	}
+	return stored.Data, err
+}
+
 // Reply sends a copy of an outcome to the subject that the sender asked for.
 func (s commandStream) Reply(ctx context.Context, subject string, body []byte) error {
 	return s.conn.Reply(ctx, subject, jsonHeader(ctx), body)
@@ -65,9 +76,16 @@ func (s commandStream) Dead(ctx context.Context, name string, letter publisher.D
 	return s.conn.DeadLetters().Put(ctx, subject, letter.DedupeID, jsonHeader(ctx), body)
 }
 
+// plainJSON are the headers of a JSON message that comes from no span. Every such
+// message has these very ones, so nobody may change them; package jet copies them.
+var plainJSON = jet.Header{"content-type": {"application/json"}}
+
 // jsonHeader are the headers of a JSON message, with the span that it comes from.
 func jsonHeader(ctx context.Context) jet.Header {
-	header := jet.Header{"content-type": {"application/json"}}
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return plainJSON
+	}
+	header := maps.Clone(plainJSON)
 	telemetry.Inject(ctx, header)
 	return header
 }
@@ -97,7 +115,7 @@ func (w *Worker) runCommand(ctx, waiting context.Context, g *generation, lobby *
 		Publisher: name, Mailbox: mailbox, Subject: m.Subject, Stream: m.Stream, Sequence: m.Sequence,
 		Header: m.Header, Data: m.Data, Received: m.Received, Fresh: m.Fresh, Deadline: m.Deadline,
 	}
-	glance, ok := g.publisher.Glance(ctx, command)
+	glance, ok := g.publisher.Glance(ctx, &command)
 	pass, wait := lobby.enter(waiting, name, m, glance, ok)
 	if pass == nil {
 		return jet.Again(wait)

@@ -272,6 +272,13 @@ func (o dlqOutcomes) Result(_ context.Context, id string, body []byte) error {
 	return nil
 }
 
+func (o dlqOutcomes) Told(_ context.Context, id string) ([]byte, error) {
+	if text, ok := o.w.results[id]; ok {
+		return []byte(text), nil
+	}
+	return nil, nil
+}
+
 func (dlqOutcomes) Reply(context.Context, string, []byte) error { return nil }
 
 func (o dlqOutcomes) Dead(_ context.Context, name string, l publisher.DeadLetter) error {

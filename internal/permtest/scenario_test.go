@@ -103,6 +103,7 @@ func scenario(p *plant) {
 	sender := p.config("sender", publishers)
 	p.run(0, "--config", sender, "publish", "send-mail", "--wait", "--key", "one", "--data", mail("One", ""))
 	p.send(admin, "outlook.publish.send-mail."+ann, nats.Header{"Nats-Msg-Id": {"two"}, "Outlook-Reply-To": {"_INBOX.answers.two"}}, mail("Two", ""))
+	p.send(admin, "outlook.publish.send-mail."+ann, nil, mail("Without a key", ""))
 	blob := p.putFile(4 << 20)
 	p.send(admin, "outlook.publish.send-mail", nats.Header{"Nats-Msg-Id": {"three"}}, mail("Three", fmt.Sprintf(`,"attachments":[{"name":"file.bin","blob":%q}]`, blob)))
 	p.send(admin, "outlook.publish.send-mail", nats.Header{"Nats-Msg-Id": {"four"}}, `{"payload":{"message":{"subject":"To nobody"}}}`)
@@ -111,7 +112,7 @@ func scenario(p *plant) {
 	for i := range 200 {
 		p.send(admin, "outlook.publish.send-mail", nats.Header{"Nats-Msg-Id": {fmt.Sprintf("many-%d", i)}}, mail("Many", ""))
 	}
-	p.until("outcomes", func() bool { return messages(js, "OUTLOOK_RESULT") >= 205 && messages(js, "OUTLOOK_PUBLISH") == 0 })
+	p.until("outcomes", func() bool { return messages(js, "OUTLOOK_RESULT") >= 206 && messages(js, "OUTLOOK_PUBLISH") == 0 })
 	if n := messages(js, "OUTLOOK_DLQ"); n != 3 {
 		p.fail("%d dead letters, want 3:\n%s", n, p.run(0, "--config", p.config("operator", publishers), "dlq", "list"))
 	}
