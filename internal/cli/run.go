@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +22,19 @@ import (
 // what a step takes that overruns it, the process is gone within 25 s, below the
 // 30 s after which orchestrators usually kill.
 const stopTimeout = 24 * time.Second
+
+// heapGrowth is by how much the heap of a worker may grow, in percent of what is in
+// use, until garbage is collected. What a worker keeps is little beside what each
+// event and command leaves behind, so that the usual 100 would have it collect
+// several times a second; a tenth of its CPU time went there. The environment's
+// GOGC goes before. https://go.dev/doc/gc-guide#GOGC
+const heapGrowth = 200
+
+func letHeapGrow() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(heapGrowth)
+	}
+}
 
 func (a *app) runCommand() *cobra.Command {
 	var roles []string
@@ -52,6 +67,7 @@ log and status say why.`,
 }
 
 func (a *app) run(ctx context.Context, roleNames []string) error {
+	letHeapGrow()
 	hangups := catchHangups(a.in)
 	defer hangups.stop()
 	file := config.NewWatcher(a.configFile)
