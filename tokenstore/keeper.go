@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -104,6 +105,12 @@ type holding struct {
 	// logout. It is taken before mu and held during the write.
 	saving sync.Mutex
 
+	// ready is the token in use where a look at it found nothing to decide; nil
+	// where that is to be found out. It is stored under mu, and emptied whenever
+	// the grant or what is rejected changes, so that who reads it is told what he
+	// would have been told under mu at that moment.
+	ready atomic.Pointer[readyToken]
+
 	mu        sync.Mutex
 	grant     *Grant    // what is saved; nil where nobody signed in. Replaced, never changed
 	unsaved   *Grant    // what the server gave and the disk did not take
@@ -125,6 +132,21 @@ type flight struct {
 	began time.Time
 	done  chan struct{}
 	err   error
+}
+
+// readyToken is a token that is handed out without a second thought until it is to
+// be renewed. It is never changed.
+type readyToken struct {
+	token   Token
+	renewAt time.Time
+}
+
+// at returns the token if it is still good then for a caller who asks for minLife.
+func (r *readyToken) at(now time.Time, minLife time.Duration) (Token, bool) {
+	if r == nil || !now.Before(r.renewAt) || r.token.left(now) < r.token.enough(minLife) {
+		return Token{}, false
+	}
+	return r.token, true
 }
 
 // NewKeeper reads the grants and returns their keeper. Close it before the
@@ -194,6 +216,9 @@ func (k *Keeper) Token(ctx context.Context, client string, minLife time.Duration
 	if err != nil {
 		return Token{}, err
 	}
+	if token, ok := h.ready.Load().at(time.Now(), minLife); ok {
+		return token, nil
+	}
 	// More than one turn is needed only if the new token is rejected, or the
 	// account signs out, between the end of the refresh and the look at it.
 	for range 3 {
@@ -222,6 +247,7 @@ func (k *Keeper) look(ctx context.Context, h *holding, minLife time.Duration) (T
 	token := h.usable(now)
 	good := token.Access != "" && token.left(now) >= token.enough(minLife)
 	if good && now.Before(h.renewAt) {
+		h.ready.Store(&readyToken{token, h.renewAt})
 		return token, nil, nil
 	}
 	if err := h.obstacle(now); err != nil {
@@ -274,6 +300,7 @@ func (k *Keeper) Reject(ctx context.Context, client string, rejected Token) {
 	dropped := current && h.rejected != rejected.Generation
 	if dropped {
 		h.rejected = rejected.Generation
+		h.ready.Store(nil)
 	}
 	claims := validClaims(rejected.Claims)
 	if current && claims != "" {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"outlook-connector/internal/fault"
@@ -66,7 +67,7 @@ func (o Owner) samePlace(other Owner) bool {
 }
 
 // leaseState is what a process knows of the lease.
-type leaseState int
+type leaseState int32
 
 const (
 	leaseUnknown leaseState = iota // could not be looked at yet
@@ -83,10 +84,12 @@ type lease struct {
 
 	op sync.Mutex // one look or renewal at a time
 
+	shown atomic.Int32 // state, for who must not wait
+
 	mu       sync.Mutex
 	me       Owner
-	state    leaseState
-	owner    Owner // the newest record that was seen
+	state    leaseState // changed by become alone
+	owner    Owner      // the newest record that was seen
 	revision uint64
 	renewed  time.Time // when the renewal that was confirmed last was sent
 	looked   time.Time
@@ -163,7 +166,8 @@ func (l *lease) step(ctx context.Context, grants []string, able, wanted bool) le
 			defer l.mu.Unlock()
 			l.err, l.looked = err, time.Now()
 			if able && l.state == leaseOther && l.owner.samePlace(l.me) {
-				l.state, l.owner = leaseUnknown, Owner{} // it is gone: we have its file
+				l.become(leaseUnknown) // it is gone: we have its file
+				l.owner = Owner{}
 			}
 			return l.state
 		}
@@ -189,7 +193,7 @@ func (l *lease) note(record []byte, revision uint64, age time.Duration, grants [
 	l.conflict = nil
 	next := l.decide(found, age, grants, able, wanted)
 	if next != leaseHeld {
-		l.state = next
+		l.become(next)
 	}
 	if next == leaseOther && len(grants) > 0 && len(owner.Grants) > 0 {
 		l.conflict = slices.Clone(grants)
@@ -243,7 +247,8 @@ func (l *lease) store(ctx context.Context, grants []string, after uint64, taking
 	if l.err = err; err != nil {
 		return err
 	}
-	l.state, l.owner, l.revision, l.renewed, l.looked = leaseHeld, claim, revision, sent, sent
+	l.become(leaseHeld)
+	l.owner, l.revision, l.renewed, l.looked = claim, revision, sent, sent
 	l.epoch, l.conflict = claim.Epoch, nil
 	return nil
 }
@@ -256,7 +261,8 @@ func (l *lease) release(ctx context.Context, grants []string) error {
 	held, revision := l.state == leaseHeld, l.revision
 	claim := l.me
 	claim.Grants, claim.Epoch, claim.Released = grants, l.epoch, true
-	l.state, l.owner, l.renewed = leaseUnknown, Owner{}, time.Time{}
+	l.become(leaseUnknown)
+	l.owner, l.renewed = Owner{}, time.Time{}
 	l.mu.Unlock()
 	if !held {
 		return nil
@@ -292,10 +298,12 @@ type leaseView struct {
 }
 
 // known is the state alone, for whoever asks for every token.
-func (l *lease) known() leaseState {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.state
+func (l *lease) known() leaseState { return leaseState(l.shown.Load()) }
+
+// become changes the state. The caller holds mu.
+func (l *lease) become(state leaseState) {
+	l.state = state
+	l.shown.Store(int32(state))
 }
 
 func (l *lease) view() leaseView {

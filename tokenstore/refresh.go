@@ -15,6 +15,7 @@ import (
 // holds mu, or is the only one who knows the holding.
 func (h *holding) install(grant *Grant) {
 	h.grant, h.unsaved, h.claims = grant, nil, ""
+	h.ready.Store(nil)
 	h.quiet, h.failure = time.Time{}, nil
 	h.pause.Reset()
 	if grant != nil {
@@ -279,5 +280,6 @@ func (k *Keeper) note(ctx context.Context, h *holding, grant *Grant, change func
 	}
 	h.mu.Lock()
 	h.grant = &next
+	h.ready.Store(nil)
 	h.mu.Unlock()
 }

@@ -130,7 +130,7 @@ func (c *Client) part(mailbox string, get Get) (*batchPart, error) {
 		return nil, err
 	}
 	return &batchPart{url: target.String(), call: &call{
-		op: found[0], method: http.MethodGet, template: target.Template, url: address, header: header, mailbox: c.known(mailbox),
+		op: found[0], method: http.MethodGet, template: target.Template, url: &address, header: header, mailbox: c.known(mailbox),
 	}}, nil
 }
 

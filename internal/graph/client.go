@@ -71,8 +71,8 @@ type Options struct {
 	// Resolve returns the name under which the limits of a mailbox are kept, so
 	// that "me", a principal name and an object id are one; wait says that it is
 	// not known yet, and when to ask again. Nil takes the name as it comes, in
-	// lower case. It is asked whenever a slot is taken.
-	Resolve func(ctx context.Context, mailbox string) (key string, wait time.Duration)
+	// lower case. It is asked when a slot is taken, but not again within keep.
+	Resolve func(ctx context.Context, mailbox string) (key string, keep, wait time.Duration)
 	// LogRequests writes one line per HTTP attempt, without headers and bodies.
 	LogRequests bool
 	// Tracer makes one span per HTTP attempt, with what LogRequests tells; nil is
@@ -95,7 +95,7 @@ type Client struct {
 	transport   *transport
 	uploads     uploadHosts
 	limits      *Limiter
-	resolve     func(ctx context.Context, mailbox string) (key string, wait time.Duration)
+	resolve     func(ctx context.Context, mailbox string) (key string, keep, wait time.Duration)
 	usual       usualHeaders
 	bearer      atomic.Pointer[bearer] // of the token that was used last; nil: none yet
 	logRequests bool
@@ -103,8 +103,8 @@ type Client struct {
 	log         *slog.Logger
 	metrics     *metrics
 
-	mu   sync.RWMutex
-	keys map[string]string // mailbox → its name for the limits, as last resolved
+	mu        sync.RWMutex
+	mailboxes map[string]resolved // by name
 }
 
 // New checks the options and returns a Client. It opens no connection.
@@ -145,39 +145,64 @@ func New(o Options) (*Client, error) {
 		log:         log,
 		metrics:     m,
 		usual:       newUsualHeaders(settings.UserAgent),
-		keys:        make(map[string]string),
+		mailboxes:   make(map[string]resolved),
 	}, nil
 }
 
-// key resolves a mailbox for the limits.
-func (c *Client) key(ctx context.Context, mailbox string) (key string, wait time.Duration) {
-	name := limitKey(mailbox)
-	if c.resolve == nil || name == "-" {
-		return name, 0
-	}
-	if key, wait = c.resolve(ctx, name); wait > 0 {
-		return "", wait
-	}
-	c.mu.RLock()
-	known, ok := c.keys[name]
-	c.mu.RUnlock()
-	if !ok || known != key {
-		c.mu.Lock()
-		c.keys[name] = key
-		c.mu.Unlock()
-	}
-	return key, 0
+// resolved is what a name was last resolved to, with the time until which it is not
+// asked for again.
+type resolved struct {
+	mailbox *mailbox
+	until   time.Time // zero: it is asked for each time
 }
 
-// known is the key of a mailbox as it was last resolved.
-func (c *Client) known(mailbox string) string {
-	name := limitKey(mailbox)
+// mailbox returns a mailbox for the limits, under the name that it has by now.
+func (c *Client) mailbox(ctx context.Context, name string) (m *mailbox, wait time.Duration) {
+	name = limitKey(name)
 	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if key, ok := c.keys[name]; ok {
-		return key
+	known := c.mailboxes[name]
+	c.mu.RUnlock()
+	key, keep := name, time.Duration(0)
+	if c.resolve != nil && name != "-" {
+		if !known.until.IsZero() && time.Now().Before(known.until) {
+			return known.mailbox, 0
+		}
+		if key, keep, wait = c.resolve(ctx, name); wait > 0 {
+			return nil, wait
+		}
 	}
-	return name
+	if m = known.mailbox; m == nil || m.key != key || keep > 0 {
+		m = c.note(name, key, keep)
+	}
+	return m, 0
+}
+
+// known returns a mailbox as it was last resolved.
+func (c *Client) known(name string) *mailbox {
+	name = limitKey(name)
+	c.mu.RLock()
+	m := c.mailboxes[name].mailbox
+	c.mu.RUnlock()
+	if m == nil {
+		m = c.note(name, name, 0)
+	}
+	return m
+}
+
+// note keeps what a name means.
+func (c *Client) note(name, key string, keep time.Duration) *mailbox {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.mailboxes[name].mailbox
+	if m == nil || m.key != key {
+		m = &mailbox{key: key}
+	}
+	now := resolved{mailbox: m}
+	if keep > 0 {
+		now.until = time.Now().Add(keep)
+	}
+	c.mailboxes[name] = now
+	return m
 }
 
 // Close closes idle connections. Requests under way are not disturbed.

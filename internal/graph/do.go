@@ -53,7 +53,7 @@ func (c *Client) Do(ctx context.Context, req Request) (*Response, error) {
 		return nil, err
 	}
 	var out *Response
-	started := time.Now()
+	var started time.Time
 	err = c.run(ctx, k, func(a *answer) error {
 		var err error
 		out, err = c.whole(k, a, c.http.MaxBody)

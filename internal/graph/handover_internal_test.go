@@ -136,7 +136,7 @@ func (p *process) work(ctx context.Context, callers int, running, most *atomic.I
 	for range callers {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				turn, wait, ok := p.line(ctx, "m")
+				turn, wait, ok := p.line(ctx, named("m"))
 				if !ok {
 					_ = retry.Sleep(ctx, wait)
 					continue
@@ -227,7 +227,7 @@ func TestAnIdleSlotIsKeptUntilSomebodyWantsIt(t *testing.T) {
 		a, b := tab.all[0], tab.all[1]
 		var releases []func()
 		for range 4 {
-			release, _, ok := a.take(t.Context(), "m")
+			release, _, ok := a.take(t.Context(), named("m"))
 			if !ok {
 				t.Fatal("no slot")
 			}
@@ -241,7 +241,7 @@ func TestAnIdleSlotIsKeptUntilSomebodyWantsIt(t *testing.T) {
 			t.Errorf("%d were given back though nobody wants them", gave)
 		}
 		began := time.Now()
-		release, err := b.acquire(t.Context(), "m")
+		release, err := b.acquire(t.Context(), named("m"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +266,7 @@ func TestTheNextCommandsMakeReadyWhileTheSlotsAreInUse(t *testing.T) {
 		p := tab.all[0]
 		var inUse []func()
 		for range 4 {
-			turn, _, ok := p.line(t.Context(), "m")
+			turn, _, ok := p.line(t.Context(), named("m"))
 			if !ok {
 				t.Fatal("no turn")
 			}
@@ -280,7 +280,7 @@ func TestTheNextCommandsMakeReadyWhileTheSlotsAreInUse(t *testing.T) {
 		var all sync.WaitGroup
 		for range 16 {
 			all.Go(func() {
-				if turn, _, ok := p.line(t.Context(), "m"); ok {
+				if turn, _, ok := p.line(t.Context(), named("m")); ok {
 					turns <- turn
 				}
 			})
@@ -308,7 +308,7 @@ func TestTheNextCommandsMakeReadyWhileTheSlotsAreInUse(t *testing.T) {
 			t.Error("a fifth slot was given")
 		}
 		inUse[0]()
-		if release := p.glimpse(t.Context(), "m"); release != nil {
+		if release := p.glimpse(t.Context(), named("m")); release != nil {
 			t.Error("a later one came first")
 		}
 		synctest.Wait()
@@ -344,14 +344,14 @@ func TestATurnThatGetsNoSlotEnds(t *testing.T) {
 		p := tab.all[0]
 		var inUse []func()
 		for range 4 {
-			release, _, _ := p.take(t.Context(), "m")
+			release, _, _ := p.take(t.Context(), named("m"))
 			inUse = append(inUse, release)
 		}
-		turn, _, ok := p.line(t.Context(), "m")
+		turn, _, ok := p.line(t.Context(), named("m"))
 		if !ok {
 			t.Fatal("no turn")
 		}
-		p.park("m", time.Now().Add(time.Minute))
+		p.park(named("m"), time.Now().Add(time.Minute))
 		_, wait, ok := turn.Take(t.Context())
 		if ok {
 			t.Fatal("a slot of a mailbox that is to be left alone")

@@ -40,8 +40,16 @@ type Limiter struct {
 	timers sync.WaitGroup
 }
 
+// mailbox is one whose limits a client keeps: where its state is, so that it need
+// not be looked for with every request.
+type mailbox struct {
+	key string // its name for the limits; nobody changes it
+	box *box   // nil: to be looked for. The limiter's lock guards it
+}
+
 // box is the state of one mailbox.
 type box struct {
+	at       []*mailbox    // who refers to it
 	inUse    int           // slots that are with callers
 	out      []ticket      // of these slots
 	tickets  uint64        // given out so far
@@ -89,16 +97,34 @@ func NewLimiter(o LimiterOptions) (*Limiter, error) {
 	return &Limiter{limits: o.Limits.withDefaults(), slots: o.Slots, uses: o.Uses, metrics: m, boxes: make(map[string]*box)}, nil
 }
 
-// box returns the state of a mailbox and now and then drops the idle ones.
-func (l *Limiter) box(key string, now time.Time) *box {
+// of returns the state of a mailbox. The caller holds the lock.
+func (l *Limiter) of(m *mailbox, now time.Time) *box {
+	l.sweep(now)
+	if m.box == nil {
+		m.box = l.box(m.key, now)
+		m.box.at = append(m.box.at, m)
+	}
+	return m.box
+}
+
+// sweep drops the idle ones now and then.
+func (l *Limiter) sweep(now time.Time) {
 	if now.Sub(l.sweeps) >= sweepEvery {
 		l.sweeps = now
 		for name, b := range l.boxes {
 			if l.idle(b, now) {
 				delete(l.boxes, name)
+				for _, m := range b.at {
+					m.box = nil
+				}
 			}
 		}
 	}
+}
+
+// box returns the state of a mailbox by its key.
+func (l *Limiter) box(key string, now time.Time) *box {
+	l.sweep(now)
 	b := l.boxes[key]
 	if b == nil {
 		b = &box{
@@ -142,17 +168,17 @@ func (b *box) closedUntil(now time.Time) time.Time {
 // charge counts one request with a body of n bytes before it is sent. A wait
 // says that it must not be sent yet, and why tells the code for the error; else
 // done must be called when the request has ended.
-func (l *Limiter) charge(ctx context.Context, key string, n int64) (done func(), wait time.Duration, why string) {
-	return l.chargeAll(ctx, key, n, 1, 1)
+func (l *Limiter) charge(ctx context.Context, m *mailbox, n int64) (done func(), wait time.Duration, why string) {
+	return l.chargeAll(ctx, m, n, 1, 1)
 }
 
 // chargeAll is charge for a batch: it counts as so many requests, of which width
 // run at once, each in a slot.
-func (l *Limiter) chargeAll(ctx context.Context, key string, n int64, requests, width int) (done func(), wait time.Duration, why string) {
+func (l *Limiter) chargeAll(ctx context.Context, m *mailbox, n int64, requests, width int) (done func(), wait time.Duration, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.box(key, now)
+	b := l.of(m, now)
 	if wait := b.parked.Sub(now); wait > 0 {
 		return nil, wait, "mailbox_parked"
 	}
@@ -160,7 +186,7 @@ func (l *Limiter) chargeAll(ctx context.Context, key string, n int64, requests, 
 		return nil, wait, "request_window" // before any of them is counted
 	}
 	for range requests {
-		if wait, why := l.spend(ctx, key, b, now, n); wait > 0 {
+		if wait, why := l.spend(ctx, m.key, b, now, n); wait > 0 {
 			return nil, wait, why
 		}
 		n = 0 // the body is there once
@@ -193,13 +219,13 @@ func (b *box) roomFor(now time.Time, n int64) time.Duration {
 }
 
 // park is [Client.Park].
-func (l *Limiter) park(key string, until time.Time) {
+func (l *Limiter) park(m *mailbox, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.box(key, now)
+	b := l.of(m, now)
 	l.parkBox(b, now, until)
-	l.tellPark(key, b, now)
+	l.tellPark(m.key, b, now)
 }
 
 // tellPark tells the other processes for how long a mailbox is parked.
@@ -223,11 +249,11 @@ func (l *Limiter) parkBox(b *box, now, until time.Time) {
 // second for ever, or for nothing; every repeat that comes too early counts
 // against the mailbox, so the wait grows until a request passes:
 // https://learn.microsoft.com/graph/throttling#best-practices-to-handle-throttling
-func (l *Limiter) throttled(key string, asked time.Duration) time.Duration {
+func (l *Limiter) throttled(m *mailbox, asked time.Duration) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.box(key, now)
+	b := l.of(m, now)
 	if now.Sub(b.struckAt) > forgetStrikes {
 		b.strikes = 0
 	}
@@ -240,15 +266,15 @@ func (l *Limiter) throttled(key string, asked time.Duration) time.Duration {
 	wait := ceiling/2 + rand.N(ceiling/2)
 	wait = max(asked, wait, b.parked.Sub(now))
 	l.parkBox(b, now, now.Add(wait))
-	l.tellPark(key, b, now)
+	l.tellPark(m.key, b, now)
 	return wait
 }
 
 // calm notes that a request passed.
-func (l *Limiter) calm(key string) {
+func (l *Limiter) calm(m *mailbox) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.boxes[key]; b != nil {
-		b.strikes = 0
+	if m.box != nil { // it was counted there, and has no strikes once it is forgotten
+		m.box.strikes = 0
 	}
 }

@@ -21,9 +21,9 @@ func BenchmarkLimiter(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer l.Close()
-		mailboxes := make([]string, 1000)
+		mailboxes := make([]*mailbox, 1000)
 		for i := range mailboxes {
-			mailboxes[i] = fmt.Sprintf("user%d@contoso.com", i)
+			mailboxes[i] = named(fmt.Sprintf("user%d@contoso.com", i))
 			if release := l.glimpse(b.Context(), mailboxes[i]); release == nil {
 				b.Fatal("no slot")
 			} else {
@@ -31,7 +31,7 @@ func BenchmarkLimiter(b *testing.B) {
 			}
 		}
 		n := 0
-		next := func() string { n++; return mailboxes[n%len(mailboxes)] }
+		next := func() *mailbox { n++; return mailboxes[n%len(mailboxes)] }
 		b.Run("slot/"+name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -14,7 +14,7 @@ func TestASlotThatIsGivenBackTwiceCountsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	take := func() func() {
-		release, _, ok := l.take(t.Context(), "ann")
+		release, _, ok := l.take(t.Context(), named("ann"))
 		if !ok {
 			t.Fatal("no slot")
 		}
@@ -44,13 +44,13 @@ func TestWhatIsUnderWayIsCountedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		release, _, _ := l.take(t.Context(), "ann")
+		release, _, _ := l.take(t.Context(), named("ann"))
 		defer release()
 	}
 	b := l.boxes["ann"]
-	one, _, _ := l.charge(t.Context(), "ann", 0)
-	other, _, _ := l.charge(t.Context(), "ann", 0)
-	both, _, why := l.chargeAll(t.Context(), "ann", 0, 5, 2)
+	one, _, _ := l.charge(t.Context(), named("ann"), 0)
+	other, _, _ := l.charge(t.Context(), named("ann"), 0)
+	both, _, why := l.chargeAll(t.Context(), named("ann"), 0, 5, 2)
 	if why != "" || b.flying != 4 {
 		t.Fatalf("%d are under way (%s), want 4", b.flying, why)
 	}
@@ -98,7 +98,7 @@ func TestUseIsReadAgainOnlyWhereSomebodyElseStoredIt(t *testing.T) {
 		used := 0
 		use := func(l *Limiter, n int) {
 			for range n {
-				done, wait, _ := l.charge(t.Context(), "ann", 0)
+				done, wait, _ := l.charge(t.Context(), named("ann"), 0)
 				if wait > 0 {
 					return
 				}

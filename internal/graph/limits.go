@@ -66,21 +66,21 @@ const (
 // after its wait usually finds a slot. It does not wait for a slot; where
 // processes share them it may ask the others, which takes a moment.
 func (c *Client) TakeSlot(ctx context.Context, mailbox string) (release func(), wait time.Duration, ok bool) {
-	key, wait := c.key(ctx, mailbox)
+	m, wait := c.mailbox(ctx, mailbox)
 	if wait > 0 {
 		return nil, wait, false
 	}
-	return c.limits.take(ctx, key)
+	return c.limits.take(ctx, m)
 }
 
 // FreeSlot takes a slot where one is to be had at once. Else release is nil, and
 // the caller has no place in any queue.
 func (c *Client) FreeSlot(ctx context.Context, mailbox string) (release func()) {
-	key, wait := c.key(ctx, mailbox)
+	m, wait := c.mailbox(ctx, mailbox)
 	if wait > 0 {
 		return nil
 	}
-	return c.limits.glimpse(ctx, key)
+	return c.limits.glimpse(ctx, m)
 }
 
 // QueueSlot is [Client.TakeSlot], but where this process has slots of the
@@ -89,11 +89,11 @@ func (c *Client) FreeSlot(ctx context.Context, mailbox string) (release func()) 
 // The wait that others are given is at most 10 minutes, and so short that some
 // come back too early, for the same reason.
 func (c *Client) QueueSlot(ctx context.Context, mailbox string) (release func(), wait time.Duration, ok bool) {
-	key, wait := c.key(ctx, mailbox)
+	m, wait := c.mailbox(ctx, mailbox)
 	if wait > 0 {
 		return nil, wait, false
 	}
-	return c.limits.queue(ctx, key)
+	return c.limits.queue(ctx, m)
 }
 
 // InsistSlot is [Client.TakeSlot] for a caller of whom there are few in a
@@ -101,20 +101,20 @@ func (c *Client) QueueSlot(ctx context.Context, mailbox string) (release func(),
 // comes before theirs. They would keep it away for as long as they follow each
 // other.
 func (c *Client) InsistSlot(ctx context.Context, mailbox string) (release func(), wait time.Duration, ok bool) {
-	key, wait := c.key(ctx, mailbox)
+	m, wait := c.mailbox(ctx, mailbox)
 	if wait > 0 {
 		return nil, wait, false
 	}
-	return c.limits.insist(ctx, key)
+	return c.limits.insist(ctx, m)
 }
 
 // Acquire takes a slot as [Client.TakeSlot] does, waiting for it until ctx
 // ends. Those who wait here come before those who ask TakeSlot.
 func (c *Client) Acquire(ctx context.Context, mailbox string) (release func(), err error) {
 	for {
-		key, wait := c.key(ctx, mailbox)
+		m, wait := c.mailbox(ctx, mailbox)
 		if wait <= 0 {
-			return c.limits.acquire(ctx, key)
+			return c.limits.acquire(ctx, m)
 		}
 		if err := retry.Sleep(ctx, wait); err != nil {
 			return nil, err

@@ -16,11 +16,11 @@ func feedRule(tb testing.TB, mailbox string, aliases ...string) linkRule {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	base, err := parseBase("https://graph.microsoft.com")
+	c, err := New(Options{Name: "contoso", BaseURL: "https://graph.microsoft.com", Tokens: unusedTokens{}})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &Client{base: base}
+	tb.Cleanup(c.Close)
 	k, err := c.prepare(Request{Operation: op, Mailbox: mailbox, Aliases: aliases, Path: map[string]string{"mailFolder-id": "inbox"}})
 	if err != nil {
 		tb.Fatal(err)

@@ -96,19 +96,21 @@ type call struct {
 	op       *catalog.Operation
 	method   string
 	template string
-	url      *url.URL
+	url      *url.URL    // as a rule &address
+	address  url.URL     // here, because each call has one
 	header   http.Header // once sent, it also has what [Client.request] adds
 	sent     bool        // header belongs to net/http, which may still read it
 	body     []byte
-	mailbox  string // the key of the limits
-	free     bool   // not about a mailbox: no limit of one is asked
-	id       string // of the first attempt
+	mailbox  *mailbox // whose limits are asked
+	free     bool     // not about a mailbox: no limit of one is asked
+	id       string   // of the first attempt
 	deadline func() time.Time
 	path     string        // for the rule of its links
 	aliases  []string      // likewise
 	parts    int           // of a batch: how many requests it is; 0 elsewhere
 	width    int           // of a batch: how many of them run at once, each in a slot
 	timeout  time.Duration // of one attempt; 0 means that of the client
+	first    [1]string     // the id of the first attempt, for its header
 }
 
 // safe reports whether the call has no effect, so that an unknown end of it
@@ -151,10 +153,11 @@ func (c *Client) prepare(req Request) (*call, error) {
 		return nil, err
 	}
 	k := &call{
-		op: req.Operation, method: req.Operation.Method, template: target.Template, url: address,
+		op: req.Operation, method: req.Operation.Method, template: target.Template, address: address,
 		body: req.Body, deadline: req.Deadline, mailbox: c.known(req.Mailbox), free: req.Directory,
 		path: target.Path, aliases: req.Aliases,
 	}
+	k.url = &k.address
 	if k.id = req.ClientRequestID; k.id != "" && !isGUID(k.id) {
 		return nil, fault.New(fault.Poison, "client-request-id is not a GUID").WithCode("header_refused")
 	}
@@ -187,17 +190,17 @@ func (c *Client) prepare(req Request) (*call, error) {
 
 // address joins the base and a target and makes sure that parsing changed
 // nothing about it.
-func (c *Client) address(target *catalog.Target) (*url.URL, error) {
+func (c *Client) address(target *catalog.Target) (url.URL, error) {
 	escaped := c.base.EscapedPath() + target.Path
 	path, err := url.PathUnescape(escaped)
-	u := &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: path, RawQuery: target.RawQuery}
+	u := url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: path, RawQuery: target.RawQuery}
 	if u.EscapedPath() != escaped {
 		// There are several ways to escape a path. This one is taken only where it has
 		// no character that is none of a path, such as ? and #.
 		u.RawPath = escaped
 	}
 	if err != nil || !strings.HasPrefix(target.Path, "/") || u.EscapedPath() != escaped || dotted(path) {
-		return nil, fault.New(fault.Poison, "path %s is not a plain path", target.Template).WithCode("path_refused")
+		return url.URL{}, fault.New(fault.Poison, "path %s is not a plain path", target.Template).WithCode("path_refused")
 	}
 	return u, nil
 }
@@ -206,9 +209,14 @@ func (c *Client) address(target *catalog.Target) (*url.URL, error) {
 func checkHeaders(headers map[string]string) (http.Header, error) {
 	allowed := allowedHeaders()
 	out := make(http.Header, len(headers)+ownHeaders)
+	values := make([]string, 0, len(headers))
 	for name, value := range headers {
-		key := textproto.CanonicalMIMEHeaderKey(name)
+		key := name
 		known, ok := allowed[key]
+		if !ok { // written otherwise
+			key = textproto.CanonicalMIMEHeaderKey(name)
+			known, ok = allowed[key]
+		}
 		if !ok {
 			return nil, fault.New(fault.Poison, "header %q may not be set", clip(name, 64)).WithCode("header_refused").
 				WithHint("headers that may be set: %s", strings.Join(Headers(), ", "))
@@ -219,7 +227,8 @@ func checkHeaders(headers map[string]string) (http.Header, error) {
 		if out[key] != nil {
 			return nil, fault.New(fault.Poison, "header %s is there twice", known).WithCode("header_refused")
 		}
-		out[key] = []string{value}
+		values = append(values, value)
+		out[key] = values[len(values)-1 : len(values) : len(values)]
 	}
 	return out, nil
 }
@@ -256,17 +265,20 @@ func newUsualHeaders(agent string) usualHeaders {
 
 // request makes the HTTP request of one attempt.
 func (c *Client) request(ctx context.Context, k *call, token Token, id string) *http.Request {
+	ids := k.first[:]
 	if k.sent {
+		ids = make([]string, 1)
 		k.header = k.header.Clone()
 	}
 	k.sent = true
+	ids[0] = id
 	if k.header["Accept"] == nil {
 		k.header["Accept"] = c.usual.accept
 	}
 	k.header["User-Agent"] = c.usual.agent
 	// For support only; Graph does not take it for an idempotency key:
 	// https://learn.microsoft.com/graph/best-practices-concept#reliability-and-support
-	k.header["Client-Request-Id"] = []string{id}
+	k.header["Client-Request-Id"] = ids
 	k.header["Return-Client-Request-Id"] = c.usual.yes
 	k.header["Authorization"] = c.authorization(token.Access)
 	// With [http.NewRequestWithContext] the address would be written and read again.

@@ -22,11 +22,11 @@ type Turn struct {
 // QueueTurn is [Client.QueueSlot] up to the moment at which the caller is one of
 // the next: one or two more than there are slots here.
 func (c *Client) QueueTurn(ctx context.Context, mailbox string) (t *Turn, wait time.Duration, ok bool) {
-	key, wait := c.key(ctx, mailbox)
+	m, wait := c.mailbox(ctx, mailbox)
 	if wait > 0 {
 		return nil, wait, false
 	}
-	return c.limits.line(ctx, key)
+	return c.limits.line(ctx, m)
 }
 
 // standbys is how many may stand by where so many slots are usable. Each of them

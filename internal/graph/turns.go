@@ -8,23 +8,23 @@ import (
 )
 
 // take is [Client.TakeSlot].
-func (l *Limiter) take(ctx context.Context, key string) (func(), time.Duration, bool) {
+func (l *Limiter) take(ctx context.Context, m *mailbox) (func(), time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.box(key, now)
-	if release := l.free(ctx, key, b, now); release != nil {
+	b := l.of(m, now)
+	if release := l.free(ctx, m.key, b, now); release != nil {
 		return release, 0, true
 	}
 	return nil, l.turn(b, &b.nextAt, b.service/time.Duration(l.limits.Concurrency), maxPark), false
 }
 
 // glimpse is [Client.FreeSlot].
-func (l *Limiter) glimpse(ctx context.Context, key string) func() {
+func (l *Limiter) glimpse(ctx context.Context, m *mailbox) func() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	return l.free(ctx, key, l.box(key, now), now)
+	return l.free(ctx, m.key, l.of(m, now), now)
 }
 
 // free takes a slot that is free, or that the other processes leave. It returns
@@ -96,8 +96,8 @@ const (
 )
 
 // queue is [Client.QueueSlot].
-func (l *Limiter) queue(ctx context.Context, key string) (func(), time.Duration, bool) {
-	t, wait, ok := l.line(ctx, key)
+func (l *Limiter) queue(ctx context.Context, m *mailbox) (func(), time.Duration, bool) {
+	t, wait, ok := l.line(ctx, m)
 	if !ok {
 		return nil, wait, false
 	}
@@ -105,12 +105,12 @@ func (l *Limiter) queue(ctx context.Context, key string) (func(), time.Duration,
 }
 
 // line is [Client.QueueTurn].
-func (l *Limiter) line(ctx context.Context, key string) (*Turn, time.Duration, bool) {
+func (l *Limiter) line(ctx context.Context, m *mailbox) (*Turn, time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.box(key, now)
-	if release := l.free(ctx, key, b, now); release != nil {
+	b := l.of(m, now)
+	if release := l.free(ctx, m.key, b, now); release != nil {
 		return &Turn{limiter: l, box: b, release: release}, 0, true
 	}
 	now = time.Now() // to ask the others takes a moment
@@ -128,7 +128,7 @@ func (l *Limiter) line(ctx context.Context, key string) (*Turn, time.Duration, b
 	patience := min(max(2*atHand*b.service/time.Duration(served), leastPatience), mostPatience)
 	limit := now.Add(patience)
 	if b.waiting < room && !b.closedUntil(now).After(limit) && b.tryAt.Before(limit) {
-		if t := l.waitInLine(ctx, key, b, patience); t != nil {
+		if t := l.waitInLine(ctx, m.key, b, patience); t != nil {
 			return t, 0, true
 		}
 	}
@@ -155,18 +155,18 @@ func (l *Limiter) waitInLine(ctx context.Context, key string, b *box, patience t
 // insist is [Client.TakeSlot] for a caller that those who wait at hand must not
 // keep away for ever: it waits a moment, and comes before them. Of each mailbox
 // there are few of these.
-func (l *Limiter) insist(ctx context.Context, key string) (func(), time.Duration, bool) {
+func (l *Limiter) insist(ctx context.Context, m *mailbox) (func(), time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.box(key, now)
-	if release := l.free(ctx, key, b, now); release != nil {
+	b := l.of(m, now)
+	if release := l.free(ctx, m.key, b, now); release != nil {
 		return release, 0, true
 	}
 	const most, patience = 2, time.Second
 	now = time.Now()
 	if b.waiting > b.ahead && b.ahead < most && l.usable(b) > 0 && !b.closedUntil(now).After(now) {
-		if release := l.waitAhead(ctx, key, b, patience); release != nil {
+		if release := l.waitAhead(ctx, m.key, b, patience); release != nil {
 			return release, 0, true
 		}
 	}
@@ -183,12 +183,12 @@ func (l *Limiter) waitAhead(ctx context.Context, key string, b *box, patience ti
 }
 
 // acquire is [Client.Acquire].
-func (l *Limiter) acquire(ctx context.Context, key string) (func(), error) {
+func (l *Limiter) acquire(ctx context.Context, m *mailbox) (func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.box(key, now)
-	if release := l.acquireIn(ctx, key, b, now, func() bool { return b.inUse+b.ahead < l.usable(b) }); release != nil {
+	b := l.of(m, now)
+	if release := l.acquireIn(ctx, m.key, b, now, func() bool { return b.inUse+b.ahead < l.usable(b) }); release != nil {
 		return release, nil
 	}
 	return nil, context.Cause(ctx)

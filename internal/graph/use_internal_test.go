@@ -81,7 +81,7 @@ func TestWindowsAreKeptByProcessesTogether(t *testing.T) {
 					size := int64(i) * 150 // one process reads only
 					run.Go(func() {
 						for time.Now().Before(end) {
-							done, wait, _ := l.charge(t.Context(), "ann", size)
+							done, wait, _ := l.charge(t.Context(), named("ann"), size)
 							if wait > 0 {
 								_ = retry.Sleep(t.Context(), wait)
 								continue
@@ -135,7 +135,7 @@ func TestWhatWasUsedBeforeAnybodyWroteItDownCounts(t *testing.T) {
 		}
 		use := func(l *Limiter, most int) (n int) {
 			for ; n < most; n++ {
-				done, wait, _ := l.charge(t.Context(), "ann", 0)
+				done, wait, _ := l.charge(t.Context(), named("ann"), 0)
 				if wait > 0 {
 					return n
 				}

@@ -2,7 +2,6 @@ package slots_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 
@@ -37,8 +36,10 @@ func BenchmarkFreeSlot(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Cleanup(app.Close)
-		benchFreeSlot(b, graph.Options{Limiter: app.Limiter(), Resolve: app.NamesOf(func(context.Context, string) (string, error) {
-			return "", errors.ErrUnsupported
+		benchFreeSlot(b, graph.Options{Limiter: app.Limiter(), Resolve: app.NamesOf(func(_ context.Context, upn string) (string, error) {
+			var n int
+			_, err := fmt.Sscanf(upn, "user%d@", &n)
+			return fmt.Sprintf("00000000-0000-4000-8000-%012d", n), err
 		})})
 	})
 	b.Run("alone", func(b *testing.B) { benchFreeSlot(b, graph.Options{}) })

@@ -61,6 +61,7 @@ type names struct {
 type known struct {
 	mailbox string
 	until   time.Time
+	sure    bool // it is the object id of a principal name
 }
 
 // LookUp asks the directory for the object id of a principal name. An error of
@@ -75,17 +76,17 @@ type LookUp func(ctx context.Context, upn string) (id string, err error)
 // looked up in the directory once; where that is not allowed the name in lower
 // case stands for itself, so that such a mailbox under its name and under its
 // object id would be counted apart.
-func (a *App) Resolver(client string, lookUp LookUp) func(ctx context.Context, mailbox string) (string, time.Duration) {
+func (a *App) Resolver(client string, lookUp LookUp) func(ctx context.Context, mailbox string) (key string, keep, wait time.Duration) {
 	if lookUp == nil {
 		lookUp = func(context.Context, string) (string, error) { return "", errors.ErrUnsupported }
 	}
-	return func(ctx context.Context, mailbox string) (string, time.Duration) {
+	return func(ctx context.Context, mailbox string) (key string, keep, wait time.Duration) {
 		if isObjectID(mailbox) {
-			return mailbox, 0
+			return mailbox, sureFor, 0
 		}
-		me, wait := a.who(ctx, ofClient(client), nil)
+		me, _, wait := a.who(ctx, ofClient(client), nil)
 		if mailbox == "me" || wait > 0 {
-			return me, wait
+			return me, 0, wait
 		}
 		return a.who(ctx, mailbox, lookUp)
 	}
@@ -93,10 +94,10 @@ func (a *App) Resolver(client string, lookUp LookUp) func(ctx context.Context, m
 
 // NamesOf is [App.Resolver] for an application that acts for itself: there is no
 // "me", and nobody has to sign in before a name is looked up.
-func (a *App) NamesOf(lookUp LookUp) func(ctx context.Context, mailbox string) (string, time.Duration) {
-	return func(ctx context.Context, mailbox string) (string, time.Duration) {
+func (a *App) NamesOf(lookUp LookUp) func(ctx context.Context, mailbox string) (key string, keep, wait time.Duration) {
+	return func(ctx context.Context, mailbox string) (key string, keep, wait time.Duration) {
 		if isObjectID(mailbox) {
-			return mailbox, 0
+			return mailbox, sureFor, 0
 		}
 		return a.who(ctx, mailbox, lookUp)
 	}
@@ -106,30 +107,35 @@ func (a *App) NamesOf(lookUp LookUp) func(ctx context.Context, mailbox string) (
 func ofClient(client string) string { return "me/" + client }
 
 // who returns what a name means: as believed, as a worker has said, or as the
-// directory says. Without lookUp it waits until a worker has said it.
-func (a *App) who(ctx context.Context, name string, lookUp LookUp) (string, time.Duration) {
+// directory says. Without lookUp it waits until a worker has said it. keep is how
+// long a principal name's object id need not be asked for again: nobody will learn
+// better, where anything else may be told anew at any time.
+func (a *App) who(ctx context.Context, name string, lookUp LookUp) (mailbox string, keep, wait time.Duration) {
 	a.names.mu.Lock()
 	was, ok := a.names.known[name]
 	a.names.mu.Unlock()
-	if ok && time.Until(was.until) > 0 {
-		return was.mailbox, 0
+	if left := time.Until(was.until); ok && left > 0 {
+		if was.sure {
+			keep = left
+		}
+		return was.mailbox, keep, 0
 	}
 	mailbox, err := a.slots.Who(ctx, name)
 	if err == nil && mailbox == "" {
 		if lookUp == nil && !ok {
-			return "", whoAgain
+			return "", 0, whoAgain
 		}
 		mailbox, err = a.decide(ctx, name, was.mailbox, lookUp) // what was known needs no look-up
 	}
 	switch {
 	case err != nil && ok: // rather what was true a moment ago than nothing
-		return was.mailbox, 0
+		return was.mailbox, 0, 0
 	case err != nil:
 		a.o.Log.DebugContext(ctx, "mailbox not resolved yet", "error", err)
-		return "", max(fault.Of(err).After, lookUpAgain)
+		return "", 0, max(fault.Of(err).After, lookUpAgain)
 	}
 	a.believe(name, mailbox)
-	return mailbox, 0
+	return mailbox, 0, 0
 }
 
 // decide answers for all workers what nobody has answered, or what the server
@@ -151,13 +157,13 @@ func (a *App) decide(ctx context.Context, name, was string, lookUp LookUp) (stri
 }
 
 func (a *App) believe(name, mailbox string) {
-	life := unsureFor
-	if isObjectID(mailbox) && !strings.HasPrefix(name, "me/") {
+	life, sure := unsureFor, isObjectID(mailbox) && !strings.HasPrefix(name, "me/")
+	if sure {
 		life = sureFor
 	}
 	a.names.mu.Lock()
 	defer a.names.mu.Unlock()
-	a.names.known[name] = known{mailbox, time.Now().Add(life)}
+	a.names.known[name] = known{mailbox, time.Now().Add(life), sure}
 }
 
 // begin tells the other workers whose accounts are here, until stop.
