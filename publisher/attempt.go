@@ -73,7 +73,7 @@ func (t *turn) keep(ctx context.Context) {
 	if !t.ahead {
 		return
 	}
-	if err := t.settle(ctx, t.rec); errors.Is(err, ErrConflict) {
+	if err := t.settle(ctx, &t.rec); errors.Is(err, ErrConflict) {
 		t.dropDraft(ctx)
 	}
 }
@@ -94,10 +94,9 @@ func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
 	if t.overdue() {
 		return Again(0), true, false
 	}
-	before := t.rec
-	next := before
+	next := t.rec
 	next.State = stateSending
-	next.Open = before.open()
+	next.Open = t.rec.open()
 	next.Attempts++
 	next.Try = newTry()
 	next.NotUntil = time.Time{} // what it was put off for is over; a look counts from here
@@ -115,7 +114,7 @@ func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
 		}
 	}
 	if t.unwritten() {
-		t.rec, t.bare = t.signed(next), true
+		t.rec, t.bare = next, true
 		return t.send(ctx, at, call)
 	}
 	if s.work == nil { // a file goes for minutes, and is found again
@@ -125,7 +124,8 @@ func (t *turn) step(ctx context.Context) (v Verdict, ok, more bool) {
 		t.begun = true
 		defer t.settled()
 	}
-	switch err := t.save(ctx, next, patienceBefore); {
+	before := t.rec
+	switch err := t.save(ctx, &next, &t.w.before); {
 	case errors.Is(err, ErrConflict):
 		t.dropDraft(ctx)
 		return Verdict{}, false, false
@@ -213,10 +213,9 @@ func (t *turn) dropDraft(ctx context.Context) {
 	if t.made == "" {
 		return
 	}
-	ctx = context.WithoutCancel(ctx)
 	made := t.made
 	t.made, t.ahead = "", false
-	if err := t.load(ctx); err != nil || t.rec.Item == made {
+	if err := t.load(context.WithoutCancel(ctx)); err != nil || t.rec.Item == made {
 		return
 	}
 	t.discard(ctx, made)
@@ -234,10 +233,11 @@ func (t *turn) discard(ctx context.Context, id string) {
 	}
 }
 
-// takeAgain takes a slot where the turn has given its own back, and waits for it.
+// takeAgain takes a slot where the turn has given its own back, and waits for it: on
+// the way out only as long as [Slots] do.
 func (t *turn) takeAgain(ctx context.Context) error {
 	for until := t.w.now().Add(patienceTelling); t.slot == nil; {
-		release, wait, ok := t.w.slots.Take(ctx, t.p.call.Client, t.p.mailbox)
+		release, wait, ok := t.w.slots.Take(context.WithoutCancel(ctx), t.p.call.Client, t.p.mailbox)
 		if ok {
 			t.slot = release
 			break
@@ -287,7 +287,7 @@ func (j *job) notReady(ctx context.Context, p *plan, err error) (Verdict, bool) 
 		}
 		next.Mailbox, next.Entity = p.mailbox, p.op.ID
 		next.Cause = &cause{Problem: problem}
-		switch err := j.save(ctx, next, patienceBefore); {
+		switch err := j.save(ctx, &next, &j.w.before); {
 		case errors.Is(err, ErrConflict):
 			return Verdict{}, false
 		case err != nil:
@@ -313,7 +313,7 @@ func (j *job) unsend(ctx context.Context, before record) (Verdict, bool) {
 	if before.State != stateSending {
 		next.State, next.Open = stateClaimed, before.Open
 	}
-	if err := j.settle(ctx, next); errors.Is(err, ErrConflict) {
+	if err := j.settle(ctx, &next); errors.Is(err, ErrConflict) {
 		return Verdict{}, false
 	}
 	j.log.InfoContext(ctx, "request not begun: the delivery ran out of time")
@@ -431,7 +431,7 @@ func (t *turn) giveBack(ctx context.Context, what decision, conflicts int, answe
 	}
 	delay = max(min(delay, t.giveUpAt(t.p).Sub(now)), 0)
 	next.NotUntil = now.Add(delay).UTC()
-	switch err := t.settle(ctx, next); {
+	switch err := t.settle(ctx, &next); {
 	case errors.Is(err, ErrConflict):
 		return Verdict{}, false
 	case err != nil:

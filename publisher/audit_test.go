@@ -225,3 +225,82 @@ func TestARowHasNeitherBodyNorRecipient(t *testing.T) {
 		}
 	})
 }
+
+// steps notes in which order an end is told.
+type steps struct {
+	*world
+
+	rows clerk
+	seen []string
+	fail error // what becomes of results
+}
+
+func (s *steps) note(what string) { s.seen = append(s.seen, what) }
+
+func (s *steps) Begin(ctx context.Context, id string, body []byte) func() error {
+	s.note("begin result")
+	err := s.fail
+	if err == nil {
+		err = s.world.Begin(ctx, id, body)()
+	}
+	return func() error { s.note("result"); return err }
+}
+
+func (s *steps) Reply(context.Context, string, []byte) error { s.note("reply"); return nil }
+
+// noting is an audit record of steps.
+type noting struct{ *steps }
+
+func (n noting) Ready() error { return n.rows.Ready() }
+
+func (n noting) Add(row publisher.AuditRow) func(context.Context) error {
+	n.note("begin row")
+	stored := n.rows.Add(row)
+	return func(ctx context.Context) error { n.note("row"); return stored(ctx) }
+}
+
+func TestRowAndResultAreStoredTogether(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		delivery publisher.Delivery
+		header   []string
+		want     string
+	}{
+		// The row is nearly always the later one, and the only one that is waited for.
+		"its result is its record": {publisher.AtLeastOnce, nil, "begin row, begin result, row, result"},
+		"in the ledger":            {publisher.AtMostOnce, nil, "begin row, begin result, row, result"},
+		// Who waits for the outcome does not wait for the row.
+		"with a reply": {publisher.AtLeastOnce, []string{"Outlook-Reply-To", "_INBOX.a"}, "begin row, begin result, result, reply, row"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &steps{world: newWorld()}
+			worker := s.worker(t, with(sending(t, tc.delivery)), func(o *publisher.Options) { o.Outcomes, o.Audit = s, noting{s} })
+			m := message("send-mail", aMail, tc.header...)
+			m.Fresh = true
+			if v := worker.Handle(t.Context(), m); !v.Ack || len(s.rows.rows) != 1 || s.rows.rows[0].Again {
+				t.Errorf("verdict %+v, rows %+v", v, s.rows.rows)
+			}
+			if got := strings.Join(s.seen, ", "); got != tc.want {
+				t.Errorf("told by: %s\n   want: %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestARowWithoutAResultIsNotTheLast: the ledger has the end then, and the next delivery
+// tells it.
+func TestARowWithoutAResultIsNotTheLast(t *testing.T) {
+	t.Parallel()
+	s := &steps{world: newWorld(), fail: errFull}
+	worker := s.worker(t, with(sending(t, publisher.AtLeastOnce)), func(o *publisher.Options) { o.Outcomes, o.Audit = s, noting{s} })
+	m := message("send-mail", aMail)
+	m.Fresh = true
+	if v := worker.Handle(t.Context(), m); v.Ack || len(s.rows.rows) != 1 || s.record(t)["state"] != "done" {
+		t.Errorf("verdict %+v, rows %+v, record %v", v, s.rows.rows, s.record(t))
+	}
+	s.fail, m.Fresh = nil, false
+	if v := worker.Handle(t.Context(), m); !v.Ack || len(s.calls) != 1 || len(s.rows.rows) != 2 || s.rows.rows[0].Again || !s.rows.rows[1].Again {
+		t.Errorf("verdict %+v, %d requests, rows %+v", v, len(s.calls), s.rows.rows)
+	}
+}

@@ -57,7 +57,7 @@ func BenchmarkPlan(b *testing.B) {
 					b.Fatal("no glance")
 				}
 				j := w.open(m)
-				if _, err := w.plan(context.Background(), m, j.def); err != nil {
+				if _, err := w.plan(context.Background(), &j.m, j.def); err != nil {
 					b.Fatal(err)
 				}
 			}

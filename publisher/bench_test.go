@@ -21,6 +21,7 @@ func BenchmarkHandle(b *testing.B) {
 	}{
 		{"at_most_once", publisher.AtMostOnce, false},
 		{"at_least_once", publisher.AtLeastOnce, true},
+		{"exactly_once", publisher.ExactlyOnce, true}, // two requests
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			def := definition(b, "send-mail", "mail.message.sendMail")
@@ -56,11 +57,16 @@ func (*still) Save(_ context.Context, _ string, _ []byte, revision uint64) (uint
 
 func (*still) Ready(context.Context, string) error { return nil }
 
-func (*still) Do(context.Context, publisher.Call) (publisher.Answer, error) {
+func (*still) Do(_ context.Context, call publisher.Call) (publisher.Answer, error) {
+	if call.Operation.ID == "mail.message.create" {
+		return publisher.Answer{Status: 201, RequestID: "r", Body: []byte(`{"id":"AAMkAGI2TAAA="}`)}, nil
+	}
 	return publisher.Answer{Status: 202, RequestID: "r"}, nil
 }
 
-func (*still) Result(context.Context, string, []byte) error { return nil }
+func (*still) Begin(context.Context, string, []byte) (stored func() error) {
+	return func() error { return nil }
+}
 
 func (*still) Told(context.Context, string) ([]byte, error) { return nil, nil }
 

@@ -34,7 +34,7 @@ const (
 // fetch puts the object that a request names into its place: a JSON object
 // becomes its payload, anything else its raw body. An error of kind Retry says
 // when to look again.
-func (w *Worker) fetch(ctx context.Context, m Message, def *definition, t terms, r request) (request, error) {
+func (w *Worker) fetch(ctx context.Context, m *Message, def *definition, t terms, r request) (request, error) {
 	if r.blob == "" {
 		return r, nil
 	}

@@ -147,7 +147,7 @@ func next(subject string, data []byte, dec *parser) (jsontext.Value, error) {
 		}
 		if depth == outside {
 			end := int(dec.InputOffset())
-			return data[skipTo(data, start, end):end], nil
+			return data[skipTo(data, start, end):end:end], nil // to append to it is to copy it
 		}
 	}
 }

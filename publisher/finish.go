@@ -50,13 +50,13 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 	}
 	var untold error
 	if j.bare && e.state == stateDone && !j.overdue() {
-		v, err := j.tellDone(ctx, notBefore, next)
+		v, err := j.tellDone(ctx, notBefore, &next)
 		if err == nil {
 			return v, true
 		}
 		untold = err
 	}
-	err := j.settle(ctx, next)
+	err := j.settle(ctx, &next)
 	j.settled()
 	switch {
 	case errors.Is(err, ErrConflict):
@@ -70,7 +70,8 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 		// in between leaves the record as it was, which decides what comes next.
 		j.log.ErrorContext(ctx, "ledger refuses the end of a command, which is told without it",
 			"remedy", fault.KindOf(err).String(), "error", err, "hint", fault.HintOf(err))
-		j.rec = j.signed(next)
+		j.sign(&next)
+		j.rec = next
 	case err != nil:
 		return j.journalTrouble(ctx, err), true
 	}
@@ -85,17 +86,14 @@ func (j *job) finish(ctx context.Context, e ending) (Verdict, bool) {
 // tellDone ends a command that is done without a record: the stored result is what
 // the next delivery finds (see toldAlready), where this one cannot be acknowledged.
 // An error says that the result may not be there, and that the ledger has to know.
-func (j *job) tellDone(ctx context.Context, notBefore time.Time, next record) (Verdict, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceTelling)
-	defer cancel()
-	j.rec = j.signed(next)
-	body, err := j.result(ctx, next.Outcome)
-	if err != nil {
-		return Verdict{}, err
+func (j *job) tellDone(ctx context.Context, notBefore time.Time, next *record) (Verdict, error) {
+	ctx = j.w.telling.over(ctx)
+	j.rec, j.ended = *next, true
+	v, err := j.store(ctx, next.Outcome, j.audit(next.Outcome))
+	if j.ended = err == nil; j.ended {
+		j.count(ctx, notBefore, next.Outcome)
 	}
-	j.count(ctx, notBefore, next.Outcome)
-	j.ended = true
-	return j.copies(ctx, body, j.audit(next.Outcome)), nil
+	return v, err
 }
 
 // toldAlready looks whether the command has ended without a record, see tellDone. What
@@ -118,9 +116,9 @@ func (j *job) toldAlready(ctx context.Context) (v Verdict, told bool) {
 	if len(body) == 0 || json.Unmarshal(body, &o) != nil || !j.isOf(&o) {
 		return Verdict{}, false
 	}
-	telling, done := context.WithTimeout(context.WithoutCancel(ctx), patienceTelling)
-	defer done()
-	return j.copies(telling, body, j.audit(&o)), true
+	telling := j.w.telling.over(ctx)
+	j.answer(telling, body)
+	return j.recorded(telling, j.audit(&o)(telling)), true
 }
 
 // isOf reports whether an outcome says of this very message that it is done. An id
@@ -284,49 +282,71 @@ type announcement struct {
 // go. The dead letter is first, because once the result is out nobody may look
 // for more.
 func (j *job) announce(ctx context.Context, a announcement) Verdict {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceTelling)
-	defer cancel()
-	recorded := j.audit(a.outcome) // beside what is stored here, and waited for at the end
+	ctx = j.w.telling.over(ctx)
+	row := j.audit(a.outcome) // beside what is stored here, and waited for at the end
 	if a.dead {
 		if err := j.bury(ctx, letter(j.m, j.who, a.dedupe, *a.outcome, a.stack)); err != nil {
 			return j.untold(ctx, "dead letter", err)
 		}
 	}
-	body, err := j.result(ctx, a.outcome)
+	v, err := j.store(ctx, a.outcome, row)
 	if err != nil {
 		return j.untold(ctx, "result", err)
 	}
-	return j.copies(ctx, body, recorded)
+	return v
 }
 
-// result stores an outcome, if need be without Outlook's answer in it, and returns its
-// text.
-func (j *job) result(ctx context.Context, o *Outcome) (body []byte, err error) {
-	body, err = o.encode()
-	if err == nil {
-		err = j.w.outcomes.Result(ctx, j.who.id, body)
+// store stores an outcome as the result, sends a copy to whom the message names, and
+// waits for the audit row. Then the message may go. An error says that the result may
+// not be there.
+func (j *job) store(ctx context.Context, o *Outcome, row func(context.Context) error) (Verdict, error) {
+	body, stored := j.begin(ctx, o)
+	var unrecorded error
+	waits := j.reply != "" // somebody does, for the result alone
+	if !waits {
+		// Of the two it is nearly always the later one. Then the other needs no wait.
+		unrecorded = row(ctx)
 	}
+	err := stored()
 	if err != nil && fault.KindOf(err) == fault.Poison {
 		short := *o
 		short.BodyOmitted, short.Body = max(len(o.Body), o.BodyOmitted), nil
-		if body, err = short.encode(); err == nil {
-			err = j.w.outcomes.Result(ctx, j.who.id, body)
-		}
+		body, stored = j.begin(ctx, &short)
+		err = stored()
 	}
-	return body, err
+	if err != nil {
+		return Verdict{}, err
+	}
+	j.answer(ctx, body)
+	if waits {
+		unrecorded = row(ctx)
+	}
+	return j.recorded(ctx, unrecorded), nil
 }
 
-// copies sends the copy of a stored result to whom the message names, and waits for
-// the audit row. Then the message may go.
-func (j *job) copies(ctx context.Context, body []byte, recorded func(context.Context) error) Verdict {
-	if j.reply != "" {
-		// A reply is a copy, and core NATS promises no delivery of it; the result
-		// is stored. It must not hold the command back.
-		if err := j.w.outcomes.Reply(ctx, j.reply, body); err != nil {
-			j.log.WarnContext(ctx, "reply not sent", "error", err)
-		}
+// begin begins to store an outcome, and returns its text.
+func (j *job) begin(ctx context.Context, o *Outcome) (body []byte, stored func() error) {
+	body, err := o.encode()
+	if err != nil {
+		return nil, func() error { return err }
 	}
-	if err := recorded(ctx); err != nil {
+	return body, j.w.outcomes.Begin(ctx, j.who.id, body)
+}
+
+// answer sends the copy of a stored result to whom the message names. It is a copy, of
+// which core NATS promises no delivery, and must not hold the command back.
+func (j *job) answer(ctx context.Context, body []byte) {
+	if j.reply == "" {
+		return
+	}
+	if err := j.w.outcomes.Reply(ctx, j.reply, body); err != nil {
+		j.log.WarnContext(ctx, "reply not sent", "error", err)
+	}
+}
+
+// recorded lets a message go whose outcome is told, once its audit row is stored.
+func (j *job) recorded(ctx context.Context, err error) Verdict {
+	if err != nil {
 		return j.untold(ctx, "audit row", err)
 	}
 	return Ack()
@@ -367,7 +387,7 @@ func (j *job) panicked(ctx context.Context, p any) Verdict {
 	j.log.ErrorContext(ctx, "panic while handling a command", "panic", fmt.Sprint(p), "stack", stack)
 	if j.rec.State.terminal() {
 		if j.bare { // its result may not be there either, and to come back it needs a record
-			if err := j.settle(ctx, j.rec); err != nil {
+			if err := j.settle(ctx, &j.rec); err != nil {
 				return j.journalTrouble(ctx, err)
 			}
 		}

@@ -66,6 +66,9 @@ type Worker struct {
 	jitter        func(most time.Duration) time.Duration
 	publishers    map[string]*definition
 	names         []string
+	before        patience // with the ledger
+	after         patience
+	telling       patience
 
 	mu       sync.Mutex
 	held     map[string]struct{}  // keys of the commands in hand
@@ -143,8 +146,8 @@ func (w *Worker) open(m Message) *job {
 			scope, j.shelf = "-", unknownPublisher
 		}
 	}
-	j.who = identify(m, scope)
-	j.reply, _ = w.replyTo(m) // a refused one is the plan's to report
+	j.who = identify(&j.m, scope)
+	j.reply, _ = w.replyTo(&j.m) // a refused one is the plan's to report
 	j.log = *slog.New((*naming)(j))
 	return j
 }
@@ -209,7 +212,7 @@ func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 	case j.rec.State == stateSending && j.rec.inDoubt() == leave:
 		return j.finish(ctx, ending{state: stateUncertain, problem: errUnknownEnd()})
 	}
-	p, err := j.w.plan(ctx, j.m, j.def)
+	p, err := j.w.plan(ctx, &j.m, j.def)
 	if err != nil {
 		if ctx.Err() != nil {
 			return Again(0), true
@@ -219,16 +222,16 @@ func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 				"name", clip(j.m.Publisher), "after", wait, "error", err, "hint", fault.HintOf(err))
 			return Again(wait), true
 		}
-		if wait := j.planWait(ctx, &p, err, now); wait > 0 {
+		if wait := j.planWait(ctx, p, err, now); wait > 0 {
 			return Again(wait), true
 		}
-		return j.finish(ctx, ending{state: j.unanswered(), plan: &p, problem: asFault(err)})
+		return j.finish(ctx, ending{state: j.unanswered(), plan: p, problem: asFault(err)})
 	}
-	if err := j.inherit(ctx, &p); err != nil {
+	if err := j.inherit(ctx, p); err != nil {
 		return j.journalTrouble(ctx, err), true
 	}
-	r := j.w.recipe(&p, j.key())
-	if j.rec.State == stateNone && r.plain != nil && j.w.isPlain(&p) {
+	r := j.w.recipe(p, j.key())
+	if j.rec.State == stateNone && r.plain != nil && j.w.isPlain(p) {
 		j.rec.Plain = true
 	}
 	if j.rec.Plain && r.plain != nil {
@@ -236,28 +239,28 @@ func (j *job) goOn(ctx context.Context) (Verdict, bool) {
 	}
 	at, known := r.at(j.rec.Step)
 	if j.stranded(r, at, known) {
-		return j.finish(ctx, ending{state: stateUncertain, plan: &p, recipe: r, problem: errUnknownEnd()})
+		return j.finish(ctx, ending{state: stateUncertain, plan: p, recipe: r, problem: errUnknownEnd()})
 	}
 	if j.looking(r, at) {
 		if r.steps[at].find == nil {
-			return j.finish(ctx, ending{state: stateUncertain, plan: &p, recipe: r, problem: errUnknownEnd()})
+			return j.finish(ctx, ending{state: stateUncertain, plan: p, recipe: r, problem: errUnknownEnd()})
 		}
 		// Its time may be over: whether it had its effect is still to be told.
 		if now.Before(j.rec.NotUntil) {
 			return Again(min(j.rec.NotUntil.Sub(now), maxDelay)), true
 		}
-		return j.lookUp(ctx, &p, r, at)
+		return j.lookUp(ctx, p, r, at)
 	}
-	if v, end, ok := j.notNow(ctx, &p, now); ok {
+	if v, end, ok := j.notNow(ctx, p, now); ok {
 		if end != nil {
-			return j.giveUp(ctx, &p, r, *end)
+			return j.giveUp(ctx, p, r, *end)
 		}
 		return v, true
 	}
 	if err := j.w.auditReady(); err != nil {
 		return j.unrecorded(ctx, err), true
 	}
-	return j.attempt(ctx, &p, r)
+	return j.attempt(ctx, p, r)
 }
 
 // stranded reports whether the command cannot go on by this recipe: a request of

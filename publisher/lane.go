@@ -43,7 +43,7 @@ func (w *Worker) Glance(ctx context.Context, m *Message) (g Glance, ok bool) {
 	if def == nil {
 		return g, false
 	}
-	t, err := readTerms(*m, def)
+	t, err := readTerms(m, def)
 	if err != nil {
 		return g, false
 	}
@@ -52,7 +52,7 @@ func (w *Worker) Glance(ctx context.Context, m *Message) (g Glance, ok bool) {
 		g.GiveUp = t.expires
 	}
 	if def.RequestTransform != nil {
-		p, err := w.plan(ctx, *m, def)
+		p, err := w.plan(ctx, m, def)
 		if err != nil || p.op == nil {
 			return g, false
 		}

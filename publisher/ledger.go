@@ -46,11 +46,12 @@ func (j *job) load(ctx context.Context) error {
 		j.w.forget(j.who.key) // somebody else went on with it
 		return nil
 	}
-	if err := j.save(ctx, known, patienceBefore); err != nil {
+	if err := j.save(ctx, &known, &j.w.before); err != nil {
 		if !unstorable(err) {
 			return err
 		}
-		j.rec = j.signed(known) // was counted when its command ended
+		j.sign(&known)
+		j.rec = known // was counted when its command ended
 		return nil
 	}
 	if known.State.terminal() {
@@ -68,14 +69,24 @@ func (j *job) load(ctx context.Context) error {
 //
 // A lost answer is met with the same Save again: where the first had come
 // through, the second conflicts with it, and the stored bytes are our own.
-func (j *job) save(ctx context.Context, next record, patience time.Duration) error {
-	next = j.signed(next)
+//
+// What is before an effect is not begun, and not tried again, once ctx has ended. It is
+// not broken off either: nobody would know what the ledger says.
+func (j *job) save(ctx context.Context, r *record, p *patience) error {
+	j.sign(r)
+	next := *r
 	data, err := next.encode()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	var stop <-chan struct{}
+	if p == &j.w.before {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("store ledger record: %w", err)
+		}
+		stop = ctx.Done()
+	}
+	ctx = p.over(ctx)
 	clipped := false
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		revision, err := j.w.journal.Save(ctx, j.who.key, data, j.rev)
@@ -106,17 +117,18 @@ func (j *job) save(ctx context.Context, next record, patience time.Duration) err
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
+			continue
+		case <-stop:
 		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("store ledger record: %w", err)
 		}
+		timer.Stop()
+		return fmt.Errorf("store ledger record: %w", err)
 	}
 }
 
-// signed returns a record with what makes it this message's.
-func (j *job) signed(r record) record {
+// sign puts into a record what makes it this message's.
+func (j *job) sign(r *record) {
 	r.Version, r.Hash, r.Source, r.Touched = recordVersion, j.who.hash, j.who.source, j.w.now().UTC()
-	return r
 }
 
 // unstorable reports whether the journal will never take a text. To offer it
@@ -127,10 +139,10 @@ func unstorable(err error) bool { return fault.KindOf(err) == fault.Poison }
 // worker: what happened is written down even on the way out. What cannot be
 // stored is remembered, because the message most likely comes back to this
 // process, and anybody else would have to call it uncertain.
-func (j *job) settle(ctx context.Context, next record) error {
-	err := j.save(context.WithoutCancel(ctx), next, patienceAfter)
+func (j *job) settle(ctx context.Context, next *record) error {
+	err := j.save(ctx, next, &j.w.after)
 	if err != nil && !errors.Is(err, ErrConflict) {
-		j.w.remember(j.who.key, next)
+		j.w.remember(j.who.key, *next)
 	}
 	return err
 }

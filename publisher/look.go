@@ -87,7 +87,7 @@ func (t *turn) follow(ctx context.Context, at int, found finding) (Verdict, bool
 		next = t.rec
 		next.Looked++
 		next.NotUntil = t.w.now().Add(t.def.Settle).UTC()
-		switch err := t.settle(ctx, next); {
+		switch err := t.settle(ctx, &next); {
 		case errors.Is(err, ErrConflict):
 			return Verdict{}, false
 		case err != nil:

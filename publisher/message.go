@@ -55,11 +55,14 @@ type said struct {
 	err     error
 }
 
-// read returns what the message says. It is read once: what is put into the request
-// later must leave its maps as they are.
+// read returns what the message says. It is read once, but for a payload in base64: what
+// is put into the request later must leave its maps as they are.
 func (m *Message) read() (request, error) {
 	if m.said == nil {
 		r, err := decode("the message", m.Data)
+		if r.raw != nil { // a copy, which would be held while the command waits
+			return r, err
+		}
 		m.said = &said{r, err}
 	}
 	return m.said.request, m.said.err
@@ -100,7 +103,7 @@ type identity struct {
 // A key made from stream and sequence also holds the time of arrival: a stream
 // that was deleted and made again counts from one, and its commands must not
 // be taken for those of the old one.
-func identify(m Message, publisher string) identity {
+func identify(m *Message, publisher string) identity {
 	// publisher.stream-sequence-time: the parts of one text.
 	key := make([]byte, 0, 128)
 	key = append(append(key, publisher...), '.')
@@ -196,7 +199,7 @@ func asks(header map[string][]string) bool {
 }
 
 // readTerms reads the headers that change how a command is carried out.
-func readTerms(m Message, def *definition) (terms, error) {
+func readTerms(m *Message, def *definition) (terms, error) {
 	t := terms{delivery: def.Delivery}
 	if !asks(m.Header) {
 		return t, nil
@@ -252,7 +255,7 @@ func readTime(header map[string][]string, name string) (time.Time, error) {
 // replyTo returns the subject that wants a copy of the outcome, or an error
 // where the message may not choose it: an outcome holds what Outlook answered,
 // and must not be sent wherever a stranger points.
-func (w *Worker) replyTo(m Message) (string, error) {
+func (w *Worker) replyTo(m *Message) (string, error) {
 	if !asks(m.Header) {
 		return "", nil
 	}

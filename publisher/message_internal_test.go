@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outlook-connector/internal/catalog"
+	"outlook-connector/internal/xform"
 )
 
 // TestTheTextOfAMessageIsReadOnce also checks that a plan leaves what was read, and the
@@ -30,7 +31,8 @@ func TestTheTextOfAMessageIsReadOnce(t *testing.T) {
 		`{"payload":{"isRead":true},"path":{"id":"BBB"},"query":{"$select":null},"headers":{"content-type":"application/json","Prefer":"a"}}`,
 	} {
 		m := Message{Publisher: "update-mail", Stream: "S", Sequence: 1, Data: []byte(data), Received: time.Now()}
-		want, err := w.plan(t.Context(), m, def)
+		fresh := m
+		want, err := w.plan(t.Context(), &fresh, def)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +42,7 @@ func TestTheTextOfAMessageIsReadOnce(t *testing.T) {
 		headers := maps.Clone(m.said.request.headers)
 		m.Data = []byte("something else")
 		for range 2 {
-			got, err := w.plan(t.Context(), m, def)
+			got, err := w.plan(t.Context(), &m, def)
 			if err != nil {
 				t.Fatalf("the message was read again: %v", err)
 			}
@@ -58,6 +60,58 @@ func TestTheTextOfAMessageIsReadOnce(t *testing.T) {
 	}
 	if !maps.Equal(onlyImmutableIDs, map[string]string{"Prefer": immutableIDs}) || len(def.base.headers) != 1 || len(def.base.path) != 1 || len(def.base.query) != 1 {
 		t.Errorf("what all commands share was changed: %v, %+v", onlyImmutableIDs, def.base)
+	}
+}
+
+// TestAWaitingMessageHoldsNoCopyOfItsPayload: many wait, and each may be long.
+func TestAWaitingMessageHoldsNoCopyOfItsPayload(t *testing.T) {
+	t.Parallel()
+	m := Message{Data: []byte(`{"payload":"RnJvbTogYQ=="}`)}
+	for range 2 {
+		if r, err := m.read(); err != nil || string(r.raw) != "From: a" {
+			t.Fatalf("read %q, %v", r.raw, err)
+		}
+	}
+	if m.said != nil {
+		t.Errorf("%q is held beside the message", m.said.request.raw)
+	}
+}
+
+// TestWhatIsAddedToAPayloadIsNotWrittenIntoTheMessage: the message goes into the dead
+// letter as it came.
+func TestWhatIsAddedToAPayloadIsNotWrittenIntoTheMessage(t *testing.T) {
+	t.Parallel()
+	const text = `{"payload": {"isRead":true} ,"mailbox":"me"}`
+	data := []byte(text)
+	r, err := decode("the message", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = append(r.payload, "more"...); string(data) != text {
+		t.Errorf("the message is now %s", data)
+	}
+}
+
+// TestTheTextIsReadOnceForATransformToo: it is the one that Glance has to plan with.
+func TestTheTextIsReadOnceForATransformToo(t *testing.T) {
+	t.Parallel()
+	program, err := xform.Compile(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := New(Options{
+		Publishers: []Publisher{{
+			Name: "p", Client: "acme", Entities: []*catalog.Operation{newOperation(t, "mail.message.sendMail")}, Mailboxes: []string{"me"},
+			RequestTransform: program,
+		}},
+		Outlook: quiet{}, Journal: quiet{}, Outcomes: quiet{}, Slots: quiet{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := Message{Publisher: "p", Data: []byte(`{"payload":{}}`)}
+	if _, ok := w.Glance(t.Context(), &m); !ok || m.said == nil {
+		t.Errorf("glance %t, what the message says: %v", ok, m.said)
 	}
 }
 

@@ -1,6 +1,7 @@
 package publisher_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -95,6 +96,24 @@ func TestAMailThatOutlookRefusesLeavesNoDraft(t *testing.T) {
 		}
 		if w.box.drafts() != 0 {
 			t.Error("the draft stays behind")
+		}
+	})
+}
+
+// TestAMailThatOutlookRefusesWhileTheWorkerStopsLeavesNoDraft: nobody comes back to it.
+func TestAMailThatOutlookRefusesWhileTheWorkerStopsLeavesNoDraft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, worker := exactly(t, "mail.message.sendMail")
+		ctx, stop := context.WithCancel(t.Context())
+		w.onSend(func(publisher.Call) (publisher.Answer, error) {
+			stop()
+			return publisher.Answer{Status: 400}, refusedFor("ErrorInvalidRecipients")
+		})
+		w.deletesWithASlot(t)
+		v := worker.Handle(ctx, message("p", aMail))
+		if o := w.outcome(t); !v.Ack || o.Outcome != "failed" || w.box.drafts() != 0 || w.taken != 0 {
+			t.Errorf("verdict %+v, outcome %+v, %d drafts stay behind, %d slots not given back", v, o, w.box.drafts(), w.taken)
 		}
 	})
 }

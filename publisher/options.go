@@ -142,6 +142,9 @@ func New(o Options) (*Worker, error) {
 		held:          make(map[string]struct{}),
 		unstored:      make(map[string]record),
 		plainly:       make(map[string]time.Time),
+		before:        patience{most: patienceBefore},
+		after:         patience{most: patienceAfter},
+		telling:       patience{most: patienceTelling},
 	}
 	var problems []error
 	if o.Outlook == nil || o.Journal == nil || o.Outcomes == nil || o.Slots == nil {

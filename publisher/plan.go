@@ -13,6 +13,7 @@ type plan struct {
 	terms
 	op      *catalog.Operation
 	mailbox string
+	target  catalog.Target // of the call
 	call    Call
 	big     []attachment // what comes to the item after it is made
 }
@@ -20,8 +21,8 @@ type plan struct {
 // plan works out what a message asks for. It has no effect anywhere, and the
 // same message gives the same plan as long as the configuration stays. The
 // plan that comes with an error tells what was known by then.
-func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, error) {
-	var p plan
+func (w *Worker) plan(ctx context.Context, m *Message, def *definition) (*plan, error) {
+	p := new(plan)
 	if def == nil {
 		// Another worker may know it: the command is given up only after a while
 		// ([job.unknownFor]).
@@ -42,12 +43,12 @@ func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, er
 	if err != nil {
 		return p, err
 	}
-	if err := onLane(&m, &r); err != nil {
+	if err := onLane(m, &r); err != nil {
 		return p, err
 	}
 	// Policy looks at what the message names before the transform sees it, and
 	// at what the transform makes of it after.
-	if err := w.resolve(def, &p, &r); err != nil {
+	if err := w.resolve(def, p, &r); err != nil {
 		return p, err
 	}
 	if r, err = w.fetch(ctx, m, def, p.terms, r); err != nil {
@@ -64,20 +65,20 @@ func (w *Worker) plan(ctx context.Context, m Message, def *definition) (plan, er
 		if r, err = transform(ctx, def, r); err != nil {
 			return p, err
 		}
-		if err := onLane(&m, &r); err != nil {
+		if err := onLane(m, &r); err != nil {
 			return p, err
 		}
-		if err := w.resolve(def, &p, &r); err != nil {
+		if err := w.resolve(def, p, &r); err != nil {
 			return p, err
 		}
 		if r, err = w.fetch(ctx, m, def, p.terms, r); err != nil {
 			return p, err
 		}
 	}
-	if err := w.complete(&p, def, r); err != nil {
+	if err := w.complete(p, def, r); err != nil {
 		return p, err
 	}
-	p.big, err = w.uploader.split(ctx, &p, w.now(), m.Received)
+	p.big, err = w.uploader.split(ctx, p, w.now(), m.Received)
 	return p, err
 }
 
@@ -155,10 +156,10 @@ func (w *Worker) complete(p *plan, def *definition, r request) error {
 		return err
 	}
 	params := catalog.Params{Mailbox: p.mailbox, Path: given(r.path), Query: given(r.query)}
-	target, err := p.op.Build(params)
-	if err != nil {
+	if p.target, err = p.op.Build(params); err != nil {
 		return err
 	}
+	target := &p.target
 	if err := checkTarget(p.op, p.mailbox, target.Path); err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (w *Worker) complete(p *plan, def *definition, r request) error {
 		Mailbox:   p.mailbox,
 		Operation: p.op,
 		Params:    params,
-		Target:    &target,
+		Target:    target,
 		Method:    strings.ToUpper(p.op.Method),
 		Path:      target.Path,
 		RawQuery:  target.RawQuery,

@@ -250,9 +250,11 @@ type silent struct {
 	held chan struct{}
 }
 
-func (s *silent) Result(ctx context.Context, id string, body []byte) error {
-	<-s.held
-	return s.world.Result(ctx, id, body)
+func (s *silent) Begin(ctx context.Context, id string, body []byte) func() error {
+	return func() error {
+		<-s.held
+		return s.world.Begin(ctx, id, body)()
+	}
 }
 
 // TestAnEndOutOfTimeIsLeftToTheLedger: somebody else may have the command by then, and
@@ -319,4 +321,42 @@ func TestAnEndThatCouldNotBeStoredIsNotForgotten(t *testing.T) {
 			t.Errorf("outcome %+v, %d effects of %d requests", o, w.effects, len(w.calls))
 		}
 	})
+}
+
+// TestAWorkerThatStopsWhileItWritesLeavesNothingOpen: the record that says that a request
+// is under way is taken back, since none was made.
+func TestAWorkerThatStopsWhileItWritesLeavesNothingOpen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		ctx, stop := context.WithCancel(t.Context())
+		slow := &slowJournal{world: w, begun: stop}
+		worker := w.worker(t, with(sending(t, publisher.AtMostOnce)), func(o *publisher.Options) { o.Journal = slow })
+		m := message("send-mail", aMail)
+		if v := worker.Handle(ctx, m); v.Ack || len(w.calls) != 0 || w.record(t)["state"] != "claimed" {
+			t.Errorf("verdict %+v, %d requests, record %v", v, len(w.calls), w.record(t))
+		}
+		slow.begun = func() {}
+		deliverUntilAck(t, worker, m)
+		if o := w.outcome(t); o.Outcome != "done" || len(w.calls) != 1 {
+			t.Errorf("outcome %+v, %d requests", o, len(w.calls))
+		}
+	})
+}
+
+// slowJournal stores what it is given in a second. Who gives up before does not hear of it.
+type slowJournal struct {
+	*world
+	begun func()
+}
+
+func (s *slowJournal) Save(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
+	s.begun()
+	stored, err := s.world.Save(context.WithoutCancel(ctx), key, data, revision)
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(time.Second):
+		return stored, err
+	}
 }

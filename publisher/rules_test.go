@@ -207,11 +207,11 @@ func (s *stumbling) Do(ctx context.Context, call publisher.Call) (publisher.Answ
 	return s.world.Do(ctx, call)
 }
 
-func (s *stumbling) Result(ctx context.Context, id string, body []byte) error {
+func (s *stumbling) Begin(ctx context.Context, id string, body []byte) func() error {
 	if s.result {
 		panic("result")
 	}
-	return s.world.Result(ctx, id, body)
+	return s.world.Begin(ctx, id, body)
 }
 
 func TestAPanicIsThatMessagesFailure(t *testing.T) {
@@ -280,11 +280,11 @@ func (n *narrow) Dead(ctx context.Context, name string, letter publisher.DeadLet
 	return n.world.Dead(ctx, name, letter)
 }
 
-func (n *narrow) Result(ctx context.Context, id string, body []byte) error {
+func (n *narrow) Begin(ctx context.Context, id string, body []byte) func() error {
 	if len(body) > n.most {
-		return fault.New(fault.Poison, "maximum payload exceeded")
+		return func() error { return fault.New(fault.Poison, "maximum payload exceeded") }
 	}
-	return n.world.Result(ctx, id, body)
+	return n.world.Begin(ctx, id, body)
 }
 
 func TestWhatIsTooLongToBeToldIsToldWithoutItsBody(t *testing.T) {

@@ -114,11 +114,12 @@ type Journal interface {
 // says that this very text cannot be stored (it is too large); anything else is
 // tried again. It must be safe for concurrent use.
 type Outcomes interface {
-	// Result stores the outcome (JSON of [Outcome]) as the last word on
-	// outlook.result.<id>. It returns nil only when it is stored.
-	Result(ctx context.Context, id string, body []byte) error
+	// Begin begins to store the outcome (JSON of [Outcome]) as the last word on
+	// outlook.result.<id>, and returns at once. What it returns is called once, waits
+	// until that is done or ctx ends, and returns nil only when it is stored.
+	Begin(ctx context.Context, id string, body []byte) (stored func() error)
 	// Told returns the outcome that is stored on outlook.result.<id>, as the last
-	// successful Result of anybody left it (read from the leader), and nil without an
+	// successful Begin of anybody left it (read from the leader), and nil without an
 	// error where there is none. Results may be forgotten after days.
 	Told(ctx context.Context, id string) ([]byte, error)
 	// Reply sends a copy to a subject that was checked. It is not stored.

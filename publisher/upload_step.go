@@ -128,7 +128,7 @@ func (u *uploader) work(ctx context.Context, t *turn, p *plan, big []attachment)
 		}
 		next := t.rec
 		next.Upload = text
-		return t.save(ctx, next, patienceBefore)
+		return t.save(ctx, &next, &t.w.before)
 	}
 	t.release()
 	state, answer, err := u.all(ctx, in)

@@ -41,7 +41,9 @@ func (l *memoryLedger) Save(_ context.Context, key string, data []byte, revision
 	return l.rev, nil
 }
 
-func (l *memoryLedger) Result(context.Context, string, []byte) error   { return nil }
+func (l *memoryLedger) Begin(context.Context, string, []byte) func() error {
+	return func() error { return nil }
+}
 func (l *memoryLedger) Told(context.Context, string) ([]byte, error)   { return nil, nil }
 func (l *memoryLedger) Reply(context.Context, string, []byte) error    { return nil }
 func (l *memoryLedger) Dead(context.Context, string, DeadLetter) error { return nil }

@@ -344,8 +344,10 @@ func (w *world) Dead(ctx context.Context, name string, letter publisher.DeadLett
 	})
 }
 
-func (w *world) Result(ctx context.Context, id string, body []byte) error {
-	return w.tell(ctx, siteResult, func() { w.results = append(w.results, told{id, body}) })
+// Begin stores a result at once.
+func (w *world) Begin(ctx context.Context, id string, body []byte) func() error {
+	err := w.tell(ctx, siteResult, func() { w.results = append(w.results, told{id, body}) })
+	return func() error { return err }
 }
 
 func (w *world) Told(ctx context.Context, id string) ([]byte, error) {
@@ -399,9 +401,12 @@ func (w *world) tell(ctx context.Context, s site, store func()) error {
 	return nil
 }
 
-func (w *world) Take(context.Context, string, string) (func(), time.Duration, bool) {
+func (w *world) Take(ctx context.Context, _, _ string) (func(), time.Duration, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, 0, false
+	}
 	if w.busy > 0 {
 		w.busy--
 		return nil, 700 * time.Millisecond, false

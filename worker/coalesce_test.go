@@ -317,10 +317,10 @@ func (k *sharedKept) Save(ctx context.Context, key string, data []byte, revision
 	return k.kept.Save(ctx, key, data, revision)
 }
 
-func (k *sharedKept) Result(ctx context.Context, id string, body []byte) error {
+func (k *sharedKept) Begin(ctx context.Context, id string, body []byte) func() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.kept.Result(ctx, id, body)
+	return k.kept.Begin(ctx, id, body)
 }
 
 // TestWhatIsNoRepeatableWriteNeverGoesInABatch: moves go alone, and so does

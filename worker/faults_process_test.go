@@ -99,11 +99,11 @@ func (p *process) Ready(ctx context.Context, client string) error {
 	return p.outlook.Ready(ctx, client)
 }
 
-func (p *process) Result(ctx context.Context, id string, body []byte) error {
+func (p *process) Begin(ctx context.Context, id string, body []byte) func() error {
 	if p.dead() || p.now(telling) {
-		return errNoAnswer
+		return func() error { return errNoAnswer }
 	}
-	return p.kept.Result(ctx, id, body)
+	return p.kept.Begin(ctx, id, body)
 }
 
 func (p *process) Told(ctx context.Context, id string) ([]byte, error) {

@@ -49,6 +49,11 @@ func (s commandStream) Result(ctx context.Context, id string, body []byte) error
 	return s.conn.Results().Put(ctx, id, jsonHeader(ctx), body)
 }
 
+// Begin begins to store an outcome.
+func (s commandStream) Begin(ctx context.Context, id string, body []byte) (stored func() error) {
+	return s.conn.Results().Begin(ctx, id, jsonHeader(ctx), body)
+}
+
 // Told reads a stored outcome.
 func (s commandStream) Told(ctx context.Context, id string) ([]byte, error) {
 	stored, err := s.conn.Results().Get(ctx, id)

@@ -190,9 +190,10 @@ func (k *kept) Save(_ context.Context, key string, data []byte, revision uint64)
 	return revision + 1, nil
 }
 
-func (k *kept) Result(_ context.Context, _ string, body []byte) error {
+func (k *kept) Begin(_ context.Context, _ string, body []byte) func() error {
 	k.outcome = publisher.Outcome{}
-	return json.Unmarshal(body, &k.outcome)
+	err := json.Unmarshal(body, &k.outcome)
+	return func() error { return err }
 }
 
 // Told knows of no outcome: here each command has a key.

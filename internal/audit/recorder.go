@@ -167,6 +167,11 @@ func (r *Recorder) Add(row Row) (stored func(ctx context.Context) error) {
 	return func(ctx context.Context) error {
 		select {
 		case err := <-e.done:
+			return err // and the context need not make anything to be asked
+		default:
+		}
+		select {
+		case err := <-e.done:
 			return err
 		case <-ctx.Done():
 		}

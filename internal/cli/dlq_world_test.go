@@ -267,9 +267,9 @@ func (j dlqJournal) Save(_ context.Context, key string, data []byte, rev uint64)
 
 type dlqOutcomes struct{ w *dlqWorld }
 
-func (o dlqOutcomes) Result(_ context.Context, id string, body []byte) error {
+func (o dlqOutcomes) Begin(_ context.Context, id string, body []byte) func() error {
 	o.w.results[id] = string(body)
-	return nil
+	return func() error { return nil }
 }
 
 func (o dlqOutcomes) Told(_ context.Context, id string) ([]byte, error) {

@@ -93,7 +93,13 @@ func (k *committer) single(w *write) bool {
 // alone stores a single message in the caller's goroutine: nothing but the
 // message and its answer is between it and the server.
 func (k *committer) alone(w *write) (uint64, error) {
-	seq, err := k.send(w)
+	return k.judge(w, k.send(w))
+}
+
+// judge waits for the answer to a write that was sent by itself, and finds out what
+// has become of it where that does not say.
+func (k *committer) judge(w *write, sent *single) (uint64, error) {
+	seq, err := sent.wait(w.ctx)
 	if err == nil || errors.Is(err, errNotConnected) || w.ctx.Err() != nil {
 		return seq, err
 	}
@@ -114,9 +120,21 @@ func (k *committer) alone(w *write) (uint64, error) {
 type single struct {
 	letter
 
-	pace   *pace        // may be nil
-	shared bool         // the header is somebody's, and not one of headers
-	done   chan written // has room for one
+	pace *pace        // may be nil
+	own  bool         // the header is one of headers
+	done chan written // has room for one
+}
+
+func newSingle(p *pace) *single {
+	s := &single{pace: p, done: make(chan written, 1)}
+	s.to = s
+	return s
+}
+
+// take makes it a message to which headers may be added.
+func (s *single) take(m Msg) {
+	m.into(&s.m)
+	s.own = true
 }
 
 // answered implements addressee.
@@ -131,37 +149,32 @@ func (s *single) answered(m *nats.Msg, err error) {
 	s.done <- written{seq, err}
 }
 
-// store sends the message and waits for its answer. Where ctx ends first it may
-// still be stored, and what it has is in use for a while.
-func (s *single) store(ctx context.Context, c *Conn) (uint64, error) {
-	s.to, s.done = s, make(chan written, 1)
-	c.post.send(&s.letter)
-	select {
-	case r := <-s.done:
-		if !s.shared {
-			recycle(&s.m)
-		}
-		return r.seq, r.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
+// wait waits for the answer. Where ctx ends first the message may still be stored,
+// and what it has is in use for a while.
+func (s *single) wait(ctx context.Context) (uint64, error) {
+	seq, err := await(ctx, s.done)
+	if s.own && ctx.Err() == nil {
+		recycle(&s.m)
 	}
+	return seq, err
 }
 
-// send sends a single message and waits for its answer. Where the write's
-// context ends first it may still be stored.
-func (k *committer) send(w *write) (uint64, error) {
+// send sends a single message.
+func (k *committer) send(w *write) *single {
+	s := newSingle(k.pace)
 	if err := k.conn.reach(w.ctx); err != nil {
-		return 0, err
+		s.done <- written{err: err}
+		return s
 	}
-	s := &single{pace: k.pace, shared: w.loose}
 	if w.loose { // nothing is added to it
 		s.m.Subject, s.m.Header, s.m.Data = w.fenced.Subject, w.fenced.Header, w.fenced.Data
 	} else {
-		w.fenced.into(&s.m)
+		s.take(w.fenced)
 		w.fence(s.m.Header, k.stream, w.after, k.rollup)
 	}
 	k.pace.begin()
-	return s.store(w.ctx, k.conn)
+	k.conn.post.send(&s.letter)
+	return s
 }
 
 // reach waits for a connection, for as long as a request may take.

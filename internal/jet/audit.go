@@ -27,10 +27,11 @@ func (a *Audit) Append(ctx context.Context, chain string, data []byte, after uin
 	if err := a.conn.reach(ctx); err != nil {
 		return 0, mark(ctx, err, "store audit rows")
 	}
-	var s single
-	Msg{Subject: subject, Data: data}.into(&s.m)
+	s := newSingle(nil)
+	s.take(Msg{Subject: subject, Data: data})
 	expect(s.m.Header, a.conn.names.AuditStream(), after)
-	sequence, err := s.store(ctx, a.conn)
+	a.conn.post.send(&s.letter)
+	sequence, err := s.wait(ctx)
 	if wrongSequence(err) {
 		return 0, ErrConflict
 	}

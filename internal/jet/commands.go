@@ -96,7 +96,8 @@ func (q *Commands) Run(ctx context.Context, parallel int, handle func(ctx contex
 func (q *Commands) queue(consumer string, parallel int, handle func(ctx context.Context, m Message) Verdict) *queue {
 	c := q.conn
 	work := &queue{conn: c, stream: c.names.PublishStream(), consumer: consumer, parallel: parallel, grace: c.o.Grace}
-	work.run = func(ctx context.Context, m jetstream.Msg) Verdict {
+	work.run = func(ctx context.Context, h *holding) Verdict {
+		m := h.m
 		meta, err := m.Metadata()
 		if err != nil { // a reply subject that the client cannot read: nothing to be done with it
 			work.report(ctx, m, "read metadata", err)
@@ -106,7 +107,7 @@ func (q *Commands) queue(consumer string, parallel int, handle func(ctx context.
 			Subject: m.Subject(), Stream: meta.Stream, Sequence: meta.Sequence.Stream, Header: Header(m.Headers()),
 			Data: m.Data(), Received: meta.Timestamp, Delivered: meta.NumDelivered,
 			Fresh:    meta.NumDelivered == 1 && consumer == PublishConsumer && c.unbroken(meta.Timestamp),
-			Deadline: func() time.Time { return work.deadline(m) },
+			Deadline: h.deadline,
 			Aside:    func() (func(), bool) { return work.places.stepAside(len(m.Data())) },
 		})
 		if verdict.After <= 0 {

@@ -121,25 +121,50 @@ func (k *committer) stop() {
 	k.wg.Wait()
 }
 
-// do waits for a write's answer. Where the caller's context ends first, the
-// write may still happen.
+// do begins a write and waits for its answer. Where the caller's context ends
+// first, the write may still happen.
 func (k *committer) do(w *write) (uint64, error) {
+	k.begin(w)
+	return k.end(w)
+}
+
+// begin has a write on its way. What end returns is its answer.
+func (k *committer) begin(w *write) {
 	if k.single(w) {
-		return k.alone(w)
+		w.sent = k.send(w)
+		return
 	}
 	w.done = make(chan written, 1)
 	select {
 	case k.in <- w:
 	case <-w.ctx.Done():
-		return 0, w.ctx.Err()
+		w.finish(0, w.ctx.Err())
 	case <-k.ctx.Done():
-		return 0, nats.ErrConnectionClosed
+		w.finish(0, nats.ErrConnectionClosed)
+	}
+}
+
+// end waits for the answer to a write that has begun.
+func (k *committer) end(w *write) (uint64, error) {
+	if w.sent != nil {
+		return k.judge(w, w.sent)
+	}
+	return await(w.ctx, w.done)
+}
+
+// await waits for an answer until ctx ends. An answer that is there already is
+// taken without asking the context, which would make something for it to be asked.
+func await(ctx context.Context, done <-chan written) (uint64, error) {
+	select {
+	case r := <-done:
+		return r.seq, r.err
+	default:
 	}
 	select {
-	case r := <-w.done:
+	case r := <-done:
 		return r.seq, r.err
-	case <-w.ctx.Done():
-		return 0, w.ctx.Err()
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
 }
 

@@ -132,7 +132,8 @@ func (f *Feeds) Run(ctx context.Context, parallel int, poll func(ctx context.Con
 		return fault.New(fault.Fatal, "run feeds: parallel is %d, must be at least 1", parallel)
 	}
 	q := &queue{conn: f.conn, stream: f.conn.names.FeedsStream(), consumer: PollConsumer, parallel: parallel}
-	q.run = func(ctx context.Context, m jetstream.Msg) Verdict {
+	q.run = func(ctx context.Context, h *holding) Verdict {
+		m := h.m
 		next := poll(ctx, m.Subject(), m.Data())
 		return Verdict{Done: next.Drop, After: next.After}
 	}

@@ -201,8 +201,7 @@ func (l *lanes) ride(ctx, work context.Context, one *lane) {
 			l.report(ctx, m, "nak", m.Nak()) // another worker can have it at once
 			break
 		}
-		l.hold(m, asked)
-		if verdict := l.handle(work, m); !verdict.Done {
+		if verdict := l.handle(work, l.held.add(m, asked)); !verdict.Done {
 			l.put(one, verdict.After)
 			return
 		}

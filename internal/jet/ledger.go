@@ -50,7 +50,10 @@ func (l *Ledger) Save(ctx context.Context, id string, record []byte, after uint6
 	if errors.Is(err, ErrFenced) {
 		return 0, &fault.Error{Kind: fault.Retry, Code: "conflict", Err: ErrConflict}
 	}
-	return seq, mark(ctx, err, "save ledger record %s", id)
+	if err != nil {
+		return seq, mark(ctx, err, "save ledger record %s", id)
+	}
+	return seq, nil
 }
 
 // Results keeps the outcome of each command for 72 hours. Get it with
@@ -70,14 +73,26 @@ type Outcome struct {
 // Put stores an outcome. Another one of the same command replaces it. Outcomes
 // that are stored at the same time share a batch where that is cheaper.
 func (r *Results) Put(ctx context.Context, id string, header Header, data []byte) error {
+	return r.Begin(ctx, id, header, data)()
+}
+
+// Begin begins to store an outcome, as [Results.Put] does. What it returns is called
+// once, and waits until it is stored or ctx ends. What was given to it may not be
+// changed before.
+func (r *Results) Begin(ctx context.Context, id string, header Header, data []byte) (stored func() error) {
 	subject, err := r.conn.names.Result(id)
 	if err != nil {
-		return err
+		return func() error { return err }
 	}
 	w := newWrite(ctx, nil, Msg{Subject: subject, Header: header, Data: data}, 0)
 	w.loose = true
-	_, err = r.conn.results.do(w) //nolint:contextcheck // w has ours
-	return mark(ctx, err, "store outcome of %s", id)
+	r.conn.results.begin(w)
+	return func() error {
+		if _, err := r.conn.results.end(w); err != nil { //nolint:contextcheck // w has ours
+			return mark(ctx, err, "store outcome of %s", id)
+		}
+		return nil
+	}
 }
 
 // Get returns an outcome; [ErrNotFound] says that there is none (yet).

@@ -122,6 +122,45 @@ func TestOutcomesAreWaitedForAndKept(t *testing.T) {
 	}
 }
 
+func TestAnOutcomeIsOnItsWayBeforeAnybodyWaitsForIt(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).connect()
+	stored := c.Results().Begin(t.Context(), "k1", jet.Header{"Status": {"202"}}, []byte("done"))
+	if o, err := c.Results().Wait(withTimeout(t, 10*time.Second), "k1"); err != nil || string(o.Data) != "done" {
+		t.Errorf("got %s, %v", o.Data, err)
+	}
+	if err := stored(); err != nil {
+		t.Error(err)
+	}
+	if err := c.Results().Begin(t.Context(), "no id", nil, nil)(); fault.KindOf(err) != fault.Poison {
+		t.Errorf("no id: %v", err)
+	}
+}
+
+// Some of these go by themselves and some in batches, of which some are taken apart
+// again.
+func TestAllWhoStoreAtTheSameTimeAreAnswered(t *testing.T) {
+	t.Parallel()
+	c := newLateWorld(t).connect()
+	ctx := withTimeout(t, 30*time.Second)
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			for j := range 80 {
+				id := fmt.Sprintf("p.%d.%d", i, j)
+				stored := c.Results().Begin(ctx, id, nil, []byte("x"))
+				if _, err := c.Ledger().Save(ctx, id, []byte("x"), 0); err != nil {
+					t.Error(err)
+				}
+				if err := stored(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestACopyOfAnOutcomeGoesOnlyWhereItMay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

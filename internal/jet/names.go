@@ -302,10 +302,23 @@ func (n Names) withID(kind, id string) (string, error) {
 }
 
 func checkWord(name string) error {
-	if !wordPattern.MatchString(name) {
+	if !isWord(name) {
 		return badSubject("name %q is not of the form %s", name, wordPattern)
 	}
 	return nil
+}
+
+// isWord reports whether wordPattern matches: it is asked of each message.
+func isWord(name string) bool {
+	if name == "" || len(name) > 63 || name[0] == '-' {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // Mailbox returns the form of a mailbox that stands in subjects: its ASCII

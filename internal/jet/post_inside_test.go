@@ -38,7 +38,7 @@ func TestHandsTakeAsManyMessagesAsThereAre(t *testing.T) {
 	const all = 20
 	var mu sync.Mutex
 	taken, together := 0, make(chan struct{})
-	h := newHands(2, func(jetstream.Msg) {
+	h := newHands(2, func(*holding) {
 		mu.Lock()
 		if taken++; taken == all {
 			close(together)

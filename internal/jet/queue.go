@@ -30,13 +30,11 @@ type queue struct {
 	// no most.
 	slack int
 	// run does the work and says how to answer the message.
-	run func(ctx context.Context, m jetstream.Msg) Verdict
+	run func(ctx context.Context, h *holding) Verdict
 
-	places *places // made by serve
-	acks   *acks   // nil: each is waited for
-	mu     sync.Mutex
-	held   map[jetstream.Msg]time.Time // running, with the moment from which its AckWait counts at the earliest
-	bytes  int                         // of those that are held
+	places *places   // made by serve
+	held   *holdings // those that run
+	acks   *acks     // nil: each is waited for
 }
 
 // serve works until ctx ends, then gives back what has not started and waits
@@ -49,9 +47,9 @@ func (q *queue) serve(ctx context.Context) error {
 
 	q.acks = newAcks(q.conn, func(m jetstream.Msg, err error) { q.report(work, m, "ack", err) })
 	defer q.acks.end()
-	hands := newHands(q.parallel, func(m jetstream.Msg) {
+	hands := newHands(q.parallel, func(h *holding) {
 		defer q.places.leave()
-		q.handle(work, m)
+		q.handle(work, h)
 	})
 	defer hands.wait()
 
@@ -63,8 +61,7 @@ func (q *queue) serve(ctx context.Context) error {
 			return nil // told to stop
 		}
 		left, err := q.pull(ctx, free, func(m jetstream.Msg, asked time.Time) {
-			q.hold(m, asked)
-			hands.give(m)
+			hands.give(q.held.add(m, asked))
 		})
 		for range left {
 			q.places.leave()
@@ -89,7 +86,7 @@ func (q *queue) serve(ctx context.Context) error {
 // begin keeps what is held alive until end. The context that it returns is the
 // work's, and ends the grace after ctx.
 func (q *queue) begin(ctx context.Context) (work context.Context, end func()) {
-	q.held = map[jetstream.Msg]time.Time{}
+	q.held = newHoldings(q.conn.o.AckWait)
 	q.places = newPlaces(q.parallel)
 	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
 	stopGrace := context.AfterFunc(ctx, func() { time.AfterFunc(q.grace, endWork) })
@@ -105,10 +102,10 @@ func (q *queue) begin(ctx context.Context) (work context.Context, end func()) {
 }
 
 // handle runs the work on a message that is held, and answers it.
-func (q *queue) handle(ctx context.Context, m jetstream.Msg) Verdict {
-	verdict := q.run(ctx, m)
-	q.release(m)
-	q.answer(ctx, m, verdict)
+func (q *queue) handle(ctx context.Context, h *holding) Verdict {
+	verdict := q.run(ctx, h)
+	h.release()
+	q.answer(ctx, h.m, verdict)
 	return verdict
 }
 
@@ -135,9 +132,11 @@ func (q *queue) full() int {
 
 // isHeavy reports whether enough is held.
 func (q *queue) isHeavy() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.slack > 0 && q.bytes > heavy && len(q.held) >= q.slack
+	if q.slack == 0 {
+		return false
+	}
+	messages, bytes := q.held.size()
+	return bytes > heavy && messages >= q.slack
 }
 
 // takeSlots waits for one free slot, a moment for enough of them, and takes all
@@ -233,40 +232,8 @@ func (c *Conn) consumer(ctx context.Context, stream, name string) (jetstream.Con
 	return consumer, nil
 }
 
-// hold keeps a message alive until release. asked is when it was asked for: it
-// cannot have been delivered before, however long this process was frozen
-// between the delivery and now.
-func (q *queue) hold(m jetstream.Msg, asked time.Time) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.held[m] = asked
-	q.bytes += len(m.Data())
-}
-
-// deadline returns the moment from which the server may give a held message to
-// somebody else, as far as this process can know.
-func (q *queue) deadline(m jetstream.Msg) time.Time {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	since, ok := q.held[m]
-	if !ok {
-		return time.Now() // it is not ours any more
-	}
-	return since.Add(q.conn.o.AckWait)
-}
-
-func (q *queue) release(m jetstream.Msg) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if _, ok := q.held[m]; ok {
-		delete(q.held, m)
-		q.bytes -= len(m.Data())
-	}
-}
-
 // keepAlive tells the server three times in an AckWait that what runs here
-// still runs. It holds the lock meanwhile: an InProgress that overtakes a nak
-// would replace its delay by the AckWait.
+// still runs.
 func (q *queue) keepAlive(ctx context.Context) {
 	ticker := time.NewTicker(q.conn.o.AckWait / 3)
 	defer ticker.Stop()
@@ -276,16 +243,11 @@ func (q *queue) keepAlive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		q.mu.Lock()
-		for m := range q.held {
-			now := time.Now()
+		q.held.each(func(m jetstream.Msg) bool {
 			err := m.InProgress()
 			q.report(ctx, m, "in progress", err)
-			if err == nil && q.conn.nc.IsConnected() {
-				q.held[m] = now // without a connection it is only in our own buffer
-			}
-		}
-		q.mu.Unlock()
+			return err == nil && q.conn.nc.IsConnected() // without a connection it is only in our own buffer
+		})
 	}
 }
 

@@ -31,7 +31,8 @@ type write struct {
 	after  uint64
 	loose  bool // it is not fenced at all, and replaces whatever is there
 	bytes  int
-	done   chan written // has room for one; nil where the answer is returned
+	done   chan written // has room for one; nil where sent is there
+	sent   *single      // the message that its caller has sent by itself
 }
 
 type written struct {
