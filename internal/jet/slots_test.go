@@ -280,6 +280,7 @@ func TestWorkersHearEachOther(t *testing.T) {
 	three := &heard{}
 	slots(t, w.connect(), hear(three))
 	const hot = "hot"
+	eventually(t, "the third to listen", func() bool { b.Want(hot, 1); return three.has("want1:" + hot) })
 	all := []*jet.Slot{take(t, a, hot), take(t, a, hot), take(t, a, hot), take(t, a, hot)}
 	one.mu.Lock()
 	worker := one.worker
