@@ -115,7 +115,9 @@ func TestWhereAllWaitForAnswersAlreadyNobodyWaitsForMore(t *testing.T) {
 		}
 		took = time.Since(began)
 	}, func(group []*letter) { answers <- len(group) })
-	if len(waits) < callers*rounds || took > rounds*answer*3/2 {
+	// How many are sent together is the scheduler's choice, so that there are some
+	// rounds more; if each waited, it would take twenty times as long.
+	if len(waits) < callers*rounds || took > rounds*answer*3 {
 		t.Errorf("%d messages in %v, which is %v each round", len(waits), took, took/rounds)
 	}
 }
