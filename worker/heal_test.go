@@ -5,9 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"outlook-connector/internal/jet"
 	"outlook-connector/worker"
 )
@@ -54,15 +51,7 @@ func TestAStreamThatIsDeletedIsMadeAgain(t *testing.T) {
 // deleteStreams is an operator with the nats CLI and a heavy hand.
 func deleteStreams(t *testing.T, server *natsServer, names ...string) {
 	t.Helper()
-	nc, err := nats.Connect(server.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := operator(t, server.address)
 	for _, name := range names {
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatalf("delete %s: %v", name, err)

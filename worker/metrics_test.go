@@ -19,8 +19,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"outlook-connector/internal/sandbox"
@@ -136,15 +134,7 @@ func (w *world) certified() string {
 // bound gives the stream of events a bound of its own, as an operator does.
 func (r *running) bound(bytes int64) {
 	r.w.t.Helper()
-	nc, err := nats.Connect(r.NATSURL())
-	if err != nil {
-		r.w.t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		r.w.t.Fatal(err)
-	}
+	js := operator(r.w.t, r.NATSURL())
 	stream, err := js.Stream(r.w.t.Context(), r.Conn().Names().EventsStream())
 	if err != nil {
 		r.w.t.Fatal(err)

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"outlook-connector/internal/jet/embedded"
 )
 
@@ -97,6 +100,21 @@ func TestAWorkerWaitsForNATS(t *testing.T) {
 	if sent, n := w.sent(), r.stored(); len(sent) != 2 || n != 1 {
 		t.Errorf("sent %q, %d events", sent, n)
 	}
+}
+
+// operator is somebody with the nats CLI, who may do anything at a server.
+func operator(t *testing.T, address string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 func TestAWorkerStopsWithoutNATS(t *testing.T) {

@@ -44,11 +44,6 @@ func (s commandStream) Save(ctx context.Context, key string, data []byte, revisi
 	return seq, err
 }
 
-// Result stores an outcome.
-func (s commandStream) Result(ctx context.Context, id string, body []byte) error {
-	return s.conn.Results().Put(ctx, id, jsonHeader(ctx), body)
-}
-
 // Begin begins to store an outcome.
 func (s commandStream) Begin(ctx context.Context, id string, body []byte) (stored func() error) {
 	return s.conn.Results().Begin(ctx, id, jsonHeader(ctx), body)

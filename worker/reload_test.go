@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"outlook-connector/config"
 	"outlook-connector/internal/fault"
 	"outlook-connector/internal/jet"
@@ -121,15 +118,7 @@ func (r *running) eventsOf(subscription string) []string {
 // ledgerAge is how long the server keeps the ledger.
 func (n *natsServer) ledgerAge() time.Duration {
 	n.w.t.Helper()
-	nc, err := nats.Connect(n.address)
-	if err != nil {
-		n.w.t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		n.w.t.Fatal(err)
-	}
+	js := operator(n.w.t, n.address)
 	stream, err := js.Stream(n.w.t.Context(), "OUTLOOK_LEDGER")
 	if err != nil {
 		n.w.t.Fatal(err)

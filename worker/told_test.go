@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // TestACommandThatHasEndedIsNotMadeAgain: what a worker leaves that dies between the
@@ -18,15 +15,7 @@ func TestACommandThatHasEndedIsNotMadeAgain(t *testing.T) {
 	address := freeAddress(t)
 	w.startNATS(address)
 	r := w.start(w.config(setting{nats: external(address), delivery: "at_least_once"})).signedIn()
-	nc, err := nats.Connect(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := operator(t, address)
 	commands, err := js.Stream(t.Context(), "OUTLOOK_PUBLISH")
 	if err != nil {
 		t.Fatal(err)
