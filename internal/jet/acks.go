@@ -44,7 +44,7 @@ type ack struct {
 func (a *acks) done(m jetstream.Msg) {
 	a.open.Add(1)
 	one := &ack{acks: a, of: m, try: 1}
-	one.to, one.m.Subject, one.m.Data = one, m.Reply(), a.text
+	one.to, one.patient, one.m.Subject, one.m.Data = one, true, m.Reply(), a.text
 	a.conn.post.send(&one.letter)
 }
 

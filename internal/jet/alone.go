@@ -166,7 +166,8 @@ func (k *committer) send(w *write) *single {
 		s.done <- written{err: err}
 		return s
 	}
-	if w.loose { // nothing is added to it
+	s.patient = w.loose // somebody's record decides what comes next, a result nothing
+	if w.loose {        // nothing is added to it
 		s.m.Subject, s.m.Header, s.m.Data = w.fenced.Subject, w.fenced.Header, w.fenced.Data
 	} else {
 		s.take(w.fenced)

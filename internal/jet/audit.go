@@ -28,6 +28,7 @@ func (a *Audit) Append(ctx context.Context, chain string, data []byte, after uin
 		return 0, mark(ctx, err, "store audit rows")
 	}
 	s := newSingle(nil)
+	s.patient = true
 	s.take(Msg{Subject: subject, Data: data})
 	expect(s.m.Header, a.conn.names.AuditStream(), after)
 	a.conn.post.send(&s.letter)

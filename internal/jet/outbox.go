@@ -12,8 +12,10 @@ const (
 	// without load nobody waits.
 	corkFor  = 2 * time.Millisecond
 	corkFrom = 6
+	// corkPatient is corkFor where all that wait are patient (see letter).
+	corkPatient = 3 * corkFor
 	// corkEnough is how many go out without any further wait.
-	corkEnough = 32
+	corkEnough = 64
 	// corkRest is how long nobody waits after corkVain waits that were in vain.
 	corkVain = 2
 	corkRest = 20 * time.Millisecond
@@ -29,7 +31,7 @@ type cork struct {
 	rest  time.Time // until when nobody waits
 }
 
-// wait returns how long to wait, now that so many messages have come in all.
+// wait returns how long to wait at most, now that so many messages have come in all.
 func (c *cork) wait(now time.Time, came uint64) time.Duration {
 	if passed := now.Sub(c.began); passed >= corkFor {
 		c.dense = float64(came-c.from)*corkFor.Seconds() >= corkFrom*passed.Seconds()
@@ -38,7 +40,7 @@ func (c *cork) wait(now time.Time, came uint64) time.Duration {
 	if !c.dense || now.Before(c.rest) {
 		return 0
 	}
-	return corkFor
+	return corkPatient
 }
 
 // waited notes how many were sent after a wait, and how long after the first of
@@ -56,9 +58,10 @@ func (c *cork) waited(now time.Time, messages int, spread time.Duration) {
 
 // outbox has the messages that wait to be sent.
 type outbox struct {
-	wake chan struct{} // told of the first that waits
-	full chan struct{} // told of the corkEnough-th
-	stop chan struct{}
+	wake  chan struct{} // told of the first that waits
+	hurry chan struct{} // told of the first that is not patient, and is not the first
+	full  chan struct{} // told of the corkEnough-th
+	stop  chan struct{}
 
 	mu     sync.Mutex
 	queue  []*letter
@@ -66,10 +69,11 @@ type outbox struct {
 	came   uint64
 	first  time.Time // when the first of the queue came, and the last one
 	latest time.Time
+	urgent time.Time // when the first came that is not patient; zero: there is none
 }
 
 func newOutbox() *outbox {
-	return &outbox{wake: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{})}
+	return &outbox{wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
 // put has a message sent, soon.
@@ -82,13 +86,18 @@ func (o *outbox) put(one *letter) {
 	}
 	o.latest = now
 	o.queue = append(o.queue, one)
-	waiting := len(o.queue)
+	waiting, hurry := len(o.queue), !one.patient && o.urgent.IsZero()
+	if hurry {
+		o.urgent = now
+	}
 	o.mu.Unlock()
-	switch waiting {
-	case 1:
+	switch {
+	case waiting == 1:
 		tell(o.wake)
-	case corkEnough:
+	case waiting == corkEnough:
 		tell(o.full)
+	case hurry:
+		tell(o.hurry)
 	}
 }
 
@@ -118,33 +127,50 @@ func (o *outbox) run(send func(group []*letter), look func()) {
 			continue
 		case <-o.wake:
 		}
-		wait := o.wait(&cork)
-		if wait > 0 {
-			company.Reset(wait)
+		most := o.most(&cork)
+		for left := o.left(most); left > 0; left = o.left(most) {
+			company.Reset(left)
 			select {
 			case <-company.C:
+			case <-o.hurry:
 			case <-o.full:
 			case <-o.stop:
 				return
 			}
 		}
 		group, spread := o.take()
-		if wait > 0 {
+		if most > 0 {
 			cork.waited(time.Now(), len(group), spread)
 		}
 		send(group)
 	}
 }
 
-// wait returns how long the others may still come.
-func (o *outbox) wait(c *cork) time.Duration {
+// most returns how long the first of the queue may wait.
+func (o *outbox) most(c *cork) time.Duration {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if wait := c.wait(now, o.came); wait > 0 && len(o.queue) < corkEnough {
-		return wait - now.Sub(o.first)
+	return c.wait(now, o.came)
+}
+
+// left returns how long others may still come, where the first of the queue may wait
+// for so long.
+func (o *outbox) left(most time.Duration) time.Duration {
+	if most == 0 {
+		return 0
 	}
-	return 0
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) >= corkEnough {
+		return 0
+	}
+	until := o.first.Add(most)
+	if hurry := o.urgent.Add(corkFor); !o.urgent.IsZero() && hurry.Before(until) {
+		until = hurry
+	}
+	return until.Sub(now)
 }
 
 // take takes what waits, and tells how long after the first of it the last came.
@@ -153,10 +179,12 @@ func (o *outbox) take() (group []*letter, spread time.Duration) {
 	defer o.mu.Unlock()
 	group = o.queue
 	clear(o.spare)
-	o.queue, o.spare = o.spare[:0], group
-	select {
-	case <-o.full: // it was of this group
-	default:
+	o.queue, o.spare, o.urgent = o.spare[:0], group, time.Time{}
+	for _, c := range [...]chan struct{}{o.full, o.hurry} {
+		select {
+		case <-c: // it was of this group
+		default:
+		}
 	}
 	return group, o.latest.Sub(o.first)
 }

@@ -69,6 +69,31 @@ func TestUnderLoadMessagesShareWritesAndWaitOnlyAMoment(t *testing.T) {
 	}
 }
 
+func TestThePatientWaitLongerForOthersButNobodyElseWaitsForThem(t *testing.T) {
+	t.Parallel()
+	var patient, urgent time.Duration
+	waits, groups := sending(t, func(o *outbox) {
+		for n := range 10_000 {
+			o.put(&letter{sent: time.Now(), patient: n < 5000 || n%40 != 0})
+			time.Sleep(150 * time.Microsecond)
+		}
+	}, func(group []*letter) {
+		for _, one := range group {
+			if wait := time.Since(one.sent); one.patient {
+				patient = max(patient, wait)
+			} else {
+				urgent = max(urgent, wait)
+			}
+		}
+	})
+	if patient <= corkFor || patient > corkPatient || urgent > corkFor {
+		t.Errorf("a patient message waited %v, another one %v", patient, urgent)
+	}
+	if len(waits) != 10_000 || len(groups) > 600 {
+		t.Errorf("%d messages in %d groups", len(waits), len(groups))
+	}
+}
+
 func TestAfterTheLoadNoMessageWaits(t *testing.T) {
 	t.Parallel()
 	waits, _ := sending(t, func(o *outbox) {

@@ -38,6 +38,9 @@ type post struct {
 type letter struct {
 	m  nats.Msg
 	to addressee
+	// patient says that nothing but the letter's own end waits for the answer, so that
+	// under load it may wait longer for others that leave with it.
+	patient bool
 
 	number  uint64
 	sent    time.Time // zero: it is in the outbox
