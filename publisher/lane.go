@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"outlook-connector/internal/catalog"
 )
 
 // onLane holds a request to the mailbox of its subject: who may publish there
@@ -31,6 +33,9 @@ type Glance struct {
 	NotBefore time.Time
 	// GiveUp is when it will have been tried for long enough.
 	GiveUp time.Time
+	// Straight says that it probably needs nothing but the slot for its request: it is
+	// not written down before, nor made together with others.
+	Straight bool
 }
 
 // Glance tells where a command will have to wait, so that the caller can have it
@@ -56,7 +61,7 @@ func (w *Worker) Glance(ctx context.Context, m *Message) (g Glance, ok bool) {
 		if err != nil || p.op == nil {
 			return g, false
 		}
-		g.Mailbox = p.mailbox
+		g.Mailbox, g.Straight = p.mailbox, straight(m, def, t, p.op)
 		return g, p.mailbox != ""
 	}
 	r, err := m.read()
@@ -68,7 +73,13 @@ func (w *Worker) Glance(ctx context.Context, m *Message) (g Glance, ok bool) {
 		return g, false
 	}
 	g.Mailbox, err = def.mailbox(op, r.mailbox)
+	g.Straight = straight(m, def, t, op)
 	return g, err == nil && g.Mailbox != ""
+}
+
+// straight is [Glance.Straight], see unwritten and [Call.Batch].
+func straight(m *Message, def *definition, t terms, op *catalog.Operation) bool {
+	return t.delivery == AtLeastOnce && m.Fresh && first(m.Header, headerMsgID) == "" && (!def.Batch || !op.Batches())
 }
 
 // Begun returns how many commands of each publisher may be between what they wait

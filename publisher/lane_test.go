@@ -1,6 +1,7 @@
 package publisher_test
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -126,5 +127,38 @@ func TestAGlanceTellsWhatACommandWaitsFor(t *testing.T) {
 	}
 	if got := worker.InHand(); got["any"] != 4*publisher.DefaultInFlight || got["moves"] != 12 || len(got) != 3 {
 		t.Errorf("in flight: %v", got)
+	}
+}
+
+func TestWhatIsWrittenDownFirstDoesNotGoStraightToOutlook(t *testing.T) {
+	t.Parallel()
+	type header = map[string][]string
+	for name, tc := range map[string]struct {
+		again    bool
+		header   header
+		entity   string
+		change   func(p *publisher.Publisher)
+		straight bool
+	}{
+		"the usual":       {straight: true},
+		"delivered again": {again: true},
+		"with a key":      {header: header{"Nats-Msg-Id": {"k"}}},
+		"tightened":       {header: header{"Outlook-Delivery": {"exactly_once"}}},
+		"strict":          {change: func(p *publisher.Publisher) { p.Delivery = publisher.AtMostOnce }},
+		"never in a batch": {
+			entity: "mail.message.sendMail", change: func(p *publisher.Publisher) { p.Batch = true }, straight: true,
+		},
+		"in a batch": {entity: "mail.message.update", change: func(p *publisher.Publisher) { p.Batch = true }},
+	} {
+		p := definition(t, "p", cmp.Or(tc.entity, "mail.message.sendMail"))
+		p.Delivery = publisher.AtLeastOnce
+		if tc.change != nil {
+			tc.change(&p)
+		}
+		m := publisher.Message{Publisher: "p", Header: tc.header, Data: []byte(`{"mailbox":"me"}`), Received: time.Now(), Fresh: !tc.again}
+		got, ok := newWorld().worker(t, func(o *publisher.Options) { o.Publishers = []publisher.Publisher{p} }).Glance(t.Context(), &m)
+		if !ok || got.Straight != tc.straight {
+			t.Errorf("%s: %+v (%v)", name, got, ok)
+		}
 	}
 }

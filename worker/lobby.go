@@ -46,13 +46,10 @@ type taken struct{ release func() }
 func (t taken) Take(context.Context) (func(), time.Duration, bool) { return t.release, 0, true }
 func (t taken) Leave()                                             { t.release() }
 
-func newLobby(slots doors, inFlight map[string]int) *lobby {
-	l := &lobby{slots: slots, rooms: make(map[string]*room, len(inFlight))}
-	for name, n := range inFlight {
-		l.rooms[name] = &room{
-			size: n, free: n, alone: len(inFlight) == 1, service: time.Second,
-			slotted: line{called: make(chan struct{}, n)}, others: line{called: make(chan struct{}, n)},
-		}
+func newLobby(slots doors, begun map[string]int) *lobby {
+	l := &lobby{slots: slots, rooms: make(map[string]*room, len(begun))}
+	for name, n := range begun {
+		l.rooms[name] = newRoom(n, len(begun) == 1)
 	}
 	return l
 }
@@ -77,13 +74,14 @@ func (l *lobby) enter(ctx context.Context, name string, m jet.Message, g publish
 			return nil, early
 		}
 	}
-	if wait, ok := r.enter(ctx, m); !ok {
+	how := kindOf(g, glanced)
+	if wait, ok := r.enter(ctx, m, how); !ok {
 		return nil, wait
 	}
+	p = &pass{room: r, kind: how, client: g.Client, mailbox: g.Mailbox}
 	if !glanced || !time.Now().Before(g.GiveUp) {
-		return &pass{room: r}, 0
+		return p, 0
 	}
-	p = &pass{room: r, client: g.Client, mailbox: g.Mailbox}
 	if release := l.slots.free(ctx, g.Client, g.Mailbox); release != nil {
 		p.turn = taken{release}
 		return p, 0
@@ -92,11 +90,11 @@ func (l *lobby) enter(ctx context.Context, name string, m jet.Message, g publish
 		// Without a token there is no slot either; the publisher says what is wrong.
 		return p, 0
 	}
-	r.leave()
+	r.leave(how)
 	if p.turn, wait = l.waitForTurn(ctx, m, g); p.turn == nil {
 		return nil, min(wait, max(time.Until(g.GiveUp), 0))
 	}
-	if !r.reenter(ctx) {
+	if !r.reenter(ctx, how) {
 		p.turn.Leave()
 		return nil, 0
 	}
@@ -119,131 +117,11 @@ func (l *lobby) waitForTurn(ctx context.Context, m jet.Message, g publisher.Glan
 	return taken{release}, 0
 }
 
-// room has the places of one publisher.
-type room struct {
-	size  int
-	alone bool // there is no other publisher
-
-	mu      sync.Mutex
-	free    int
-	slotted line // wait with a slot in hand, and come first
-	others  line
-	service time.Duration // how long a place is held, smoothed
-	began   time.Time     // when one was last given out
-	nextAt  time.Time     // the end of the queue outside
-}
-
-// line are those who wait for a place. Each place that is given to the line is one
-// call, for whoever came first.
-type line struct {
-	waiting int           // for whom there is no call yet
-	called  chan struct{} // has room for as many calls as there are places
-}
-
-// enter takes a place. Without ok the command is to come back after wait.
-func (r *room) enter(ctx context.Context, m jet.Message) (wait time.Duration, ok bool) {
-	r.mu.Lock()
-	if r.free > 0 {
-		r.free--
-		r.mu.Unlock()
-		return 0, true
-	}
-	if r.alone {
-		// Whatever came in its place would wait for the same.
-		return 0, r.await(ctx, &r.others)
-	}
-	if r.others.waiting >= r.size {
-		defer r.mu.Unlock()
-		return r.turn(), false
-	}
-	back, aside := m.Aside()
-	if !aside {
-		defer r.mu.Unlock()
-		return r.turn(), false
-	}
-	defer back()
-	return 0, r.await(ctx, &r.others)
-}
-
-// reenter takes a place for a command that has a slot by now.
-func (r *room) reenter(ctx context.Context) bool {
-	r.mu.Lock()
-	if r.free > 0 {
-		r.free--
-		r.mu.Unlock()
-		return true
-	}
-	return r.await(ctx, &r.slotted)
-}
-
-// await waits in a line for a place. It is called with the lock, and gives it up.
-func (r *room) await(ctx context.Context, l *line) bool {
-	l.waiting++
-	r.mu.Unlock()
-	select {
-	case <-l.called:
-		return true
-	case <-ctx.Done():
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if l.waiting > 0 {
-		l.waiting-- // the others take the calls that there may be
-		return false
-	}
-	<-l.called // there is one for everybody who is still here
-	r.give()
-	return false
-}
-
-// leave gives a place back.
-func (r *room) leave() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	// With all places taken, one falls free every service/size.
-	now := time.Now()
-	if gap := now.Sub(r.began); r.free == 0 && gap < time.Minute {
-		r.service = (r.service*31 + gap*time.Duration(r.size)) / 32
-	}
-	r.began = now
-	r.give()
-}
-
-func (r *room) give() {
-	for _, l := range [...]*line{&r.slotted, &r.others} {
-		if l.waiting > 0 {
-			l.waiting--
-			l.called <- struct{}{}
-			return
-		}
-	}
-	r.free++
-}
-
-// mostOutside bounds for how long a command is sent away from a full room.
-const mostOutside = time.Minute
-
-// turn is how long a command stays away that finds the room full, and as many
-// waiting as have places.
-func (r *room) turn() time.Duration {
-	now := time.Now()
-	if least := now.Add(min(r.service, time.Second)); r.nextAt.Before(least) {
-		r.nextAt = least
-	}
-	// A little shorter than it will be, so that the room does not stand empty.
-	r.nextAt = r.nextAt.Add(r.service * 3 / 4 / time.Duration(r.size))
-	wait := r.nextAt.Sub(now)
-	if wait > mostOutside {
-		r.nextAt = now.Add(mostOutside)
-		wait = mostOutside - rand.N(mostOutside/2)
-	}
-	return wait
-}
-
 // pass is a place, and the turn that a command brings with it: it has its slot, or
 // takes it when all that it needs before the request is done.
 type pass struct {
 	client, mailbox string
+	kind            kind
 
 	mu   sync.Mutex
 	room *room // nil where there is none, or the place was given back
@@ -272,7 +150,7 @@ func (p *pass) leave() {
 	p.room = nil
 	p.mu.Unlock()
 	if r != nil {
-		r.leave()
+		r.leave(p.kind)
 	}
 }
 
